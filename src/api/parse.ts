@@ -1,0 +1,124 @@
+/**
+ * Reads the words of nbdkit's command line: sizes, delays, probabilities, booleans, integers, passwords.
+ * Each returns the value or throws an Error whose message says what was wrong and what would be right.
+ */
+import { closeSync, readFileSync, readSync } from 'node:fs'
+import { isatty } from 'node:tty'
+
+const sizeUnits: Record<string, number> = {
+  b: 1,
+  s: 512,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  p: 2 ** 50,
+  e: 2 ** 60,
+}
+
+/** `1G` in bytes (nbdkit_parse_size(3)): decimal digits, then a unit of b, s (512), k, m, g, t, p or e. */
+export function parseSize(text: string): number {
+  const match = /^\s*\+?(\d+)\s*([bskmgtpe]?)$/i.exec(text)
+  if (!match)
+    throw new Error(`could not parse size "${text}": expected a number and a unit, such as 512, 64k or 1G`)
+  const size = Number(match[1]) * (sizeUnits[(match[2] ?? '').toLowerCase() || 'b'] ?? 1)
+  if (!Number.isSafeInteger(size))
+    throw new Error(`size "${text}" is too large: the largest is ${Number.MAX_SAFE_INTEGER} (8 PiB - 1)`)
+  return size
+}
+
+/** An integer (nbdkit_parse_int(3)): decimal, hexadecimal (`0x…`) or octal (`0…`), within `min` and `max`. */
+export function parseInteger(text: string, min: number, max: number): number {
+  const match = /^\s*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)
+  if (!match) throw new Error(`could not parse number: "${text}"`)
+  const digits = match[2] ?? ''
+  const octal = /^0[0-7]+$/.test(digits)
+  const value = Number(octal ? `0o${digits}` : digits) * (match[1] === '-' ? -1 : 1)
+  return checkRange(value, min, max)
+}
+
+export function checkRange(value: number, min: number, max: number): number {
+  if (!Number.isSafeInteger(value) || value < min || value > max)
+    throw new Error(`${value} is out of range: expected an integer from ${min} to ${max}`)
+  return value
+}
+
+/** A boolean (nbdkit_parse_bool(3)). */
+export function parseBoolean(text: string): boolean {
+  const word = text.toLowerCase()
+  if (['1', 'true', 't', 'yes', 'y', 'on'].includes(word)) return true
+  if (['0', 'false', 'f', 'no', 'n', 'off'].includes(word)) return false
+  throw new Error(`could not decipher boolean (true or false): "${text}"`)
+}
+
+const delayUnits: Record<string, number> = {
+  '': 1000,
+  s: 1000,
+  ms: 1,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ns: 1e-6,
+}
+
+/** `10ms` in milliseconds (nbdkit_parse_delay(3)): a bare number is seconds. */
+export function parseDelay(text: string): number {
+  const match = /^\s*(\d+(?:\.\d*)?|\.\d+)(s|ms|us|µs|μs|ns)?$/.exec(text)
+  if (!match)
+    throw new Error(`could not parse delay "${text}": expected seconds, or a number with ms, us or ns`)
+  return checkDelay(Number(match[1]) * (delayUnits[match[2] ?? ''] ?? 0))
+}
+
+/** Node's timers count in 32 bits: a longer delay would fire at once. */
+export function checkDelay(ms: number): number {
+  if (!(ms >= 0 && ms <= 2 ** 31 - 1))
+    throw new Error(`a delay of ${ms} ms is out of range: 0 to ${2 ** 31 - 1} ms`)
+  return ms
+}
+
+/** A probability as 0 to 1 (nbdkit_parse_probability(3)): `0.1`, `10%`, `1:10` or `1/10`. */
+export function parseProbability(text: string): number {
+  const match = /^\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*(?:(%)|[:/](\d+(?:\.\d*)?))?$/i.exec(
+    text,
+  )
+  if (!match) throw new Error(`could not parse probability "${text}": expected such as 0.1, 10% or 1:10`)
+  return checkProbability(Number(match[1]) / (match[2] ? 100 : Number(match[3] ?? 1)))
+}
+
+export function checkProbability(value: number): number {
+  if (!(value >= 0 && value <= 1)) throw new Error(`probability ${value} is out of range: expected 0 to 1`)
+  return value
+}
+
+/**
+ * A password (nbdkit_read_password(3)): itself, or `+FILE` for the first line of a file, `-FD` for the first line of
+ * an inherited file descriptor, `-` for a line typed at the terminal.
+ */
+export function readPassword(text: string): string {
+  if (text.startsWith('+')) return firstLine(readFileSync(text.slice(1), 'utf8'))
+  if (text === '-') {
+    if (!isatty(0)) throw new Error('password "-" is read from a terminal, and standard input is none')
+    return typedLine()
+  }
+  if (!text.startsWith('-')) return text
+  const fd = parseInteger(text.slice(1), 0, 2 ** 31 - 1)
+  if (fd <= 2) throw new Error(`password "-${fd}" cannot be read from stdin, stdout or stderr`)
+  try {
+    return firstLine(readFileSync(fd, 'utf8'))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** A terminal has no end of file to wait for: read as far as the line goes. */
+function typedLine(): string {
+  process.stderr.write('password: ')
+  const byte = Buffer.alloc(1)
+  const line: number[] = []
+  while (readSync(0, byte) === 1 && byte[0] !== 10) line.push(byte[0] ?? 0)
+  return Buffer.from(line).toString()
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? ''
+}

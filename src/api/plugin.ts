@@ -1,0 +1,128 @@
+import type { Connection } from './connection.js'
+import type { Device, DeviceInit } from './device.js'
+import type { Log } from './log.js'
+import type { MaybePromise } from './maybe.js'
+import type { Inputs, Params, Values } from './params.js'
+
+/**
+ * How many requests a layer takes at once (nbdkit-plugin(3), "Threads"). The strictest layer of a chain wins.
+ * JavaScript runs one at a time anyway: what these limit is how many may be waiting for something.
+ */
+export type Concurrency =
+  | 'serialize-connections'
+  | 'serialize-all-requests'
+  | 'serialize-requests'
+  | 'parallel'
+
+/** An export that a client may ask for by name. */
+export interface Export {
+  readonly name: string
+  readonly description?: string
+}
+
+export interface OpenRequest {
+  readonly exportName: string
+  readonly readOnly: boolean
+  readonly tls: boolean
+  readonly connection: Connection
+}
+
+/** What a layer holds of its server. */
+export interface ServerContext {
+  readonly log: Log
+  /** True with `-r`: every export is served read-only. */
+  readonly readOnly: boolean
+  /** Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it. */
+  shutdown(): void
+}
+
+/** A plugin that has been set up, for one server. */
+export interface PluginInstance {
+  /** `parallel` unless given. */
+  readonly concurrency?: Concurrency
+  /** Called once before the server listens: the last chance to refuse to start, by a throw of ConfigError. */
+  ready?(): MaybePromise<void>
+  /** Called for each client before the handshake. Throw to refuse it. */
+  accept?(connection: Connection): MaybePromise<void>
+  /** What a client sees in a list of exports. Unless given: the default export alone. */
+  exports?(request: OpenRequest): MaybePromise<Iterable<Export>>
+  /** The name that an empty export name stands for. */
+  defaultExport?(request: OpenRequest): MaybePromise<string>
+  /** Called once for each connection that reaches an export. Throw to refuse: the client is told the message. */
+  open(request: OpenRequest): MaybePromise<DeviceInit>
+  /** Called once, at the very end. */
+  close?(): MaybePromise<void>
+}
+
+/** What `ready` of a filter is given: the way to the layer below when there is no client. */
+export interface ReadyContext {
+  /** Opens the layer below. Whoever opens it closes it. */
+  open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly'>>): Promise<Device>
+}
+
+/** As {@link PluginInstance}, but given the next layer. */
+export interface FilterInstance {
+  readonly concurrency?: Concurrency
+  ready?(below: ReadyContext): MaybePromise<void>
+  accept?(connection: Connection): MaybePromise<void>
+  exports?(
+    request: OpenRequest,
+    next: (request: OpenRequest) => MaybePromise<Iterable<Export>>,
+  ): MaybePromise<Iterable<Export>>
+  defaultExport?(
+    request: OpenRequest,
+    next: (request: OpenRequest) => MaybePromise<string>,
+  ): MaybePromise<string>
+  /** Turns the next device into this one: `{ ...(await next(request)), … }`. Unless given: the next device itself. */
+  open?(request: OpenRequest, next: (request: OpenRequest) => Promise<Device>): MaybePromise<DeviceInit>
+  close?(): MaybePromise<void>
+}
+
+interface Definition<P extends Params, Instance> {
+  /** As on the command line: lower case, words joined by `-`. */
+  readonly name: string
+  /** One line, without a full stop. */
+  readonly description: string
+  readonly params: P
+  /** Takes each key that no layer declares, for plugins that define their own language. */
+  config?(key: string, value: string): void
+  /** Called once for each server. Throw ConfigError where the values do not go together. */
+  setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
+}
+export type PluginDefinition<P extends Params = Params> = Definition<P, PluginInstance>
+export type FilterDefinition<P extends Params = Params> = Definition<P, FilterInstance>
+
+/** A plugin or a filter with its values: what a server is made of. */
+export interface Layer<Kind extends 'plugin' | 'filter' = 'plugin' | 'filter'> {
+  readonly kind: Kind
+  readonly definition: Kind extends 'plugin' ? PluginDefinition : FilterDefinition
+  /** By parameter name: a value, or the text of one. */
+  readonly inputs: Readonly<Record<string, unknown>>
+}
+
+/** `memory({ size: '1G' })` in code, `memory 1G` on the command line. */
+export interface Factory<Kind extends 'plugin' | 'filter', P extends Params> {
+  (
+    ...inputs: Record<string, never> extends Inputs<P> ? [inputs?: Inputs<P>] : [inputs: Inputs<P>]
+  ): Layer<Kind>
+  readonly kind: Kind
+  readonly definition: Kind extends 'plugin' ? PluginDefinition<P> : FilterDefinition<P>
+}
+
+/** Makes a plugin. The values are parsed and checked when a server is set up, not here. */
+export function definePlugin<const P extends Params>(definition: PluginDefinition<P>): Factory<'plugin', P> {
+  return factory('plugin', definition)
+}
+
+/** Makes a filter. See {@link definePlugin}. */
+export function defineFilter<const P extends Params>(definition: FilterDefinition<P>): Factory<'filter', P> {
+  return factory('filter', definition)
+}
+
+function factory<Kind extends 'plugin' | 'filter', P extends Params>(
+  kind: Kind,
+  definition: PluginDefinition<P> | FilterDefinition<P>,
+): Factory<Kind, P> {
+  const make = (inputs: Inputs<P> = {} as Inputs<P>) => ({ kind, definition, inputs })
+  return Object.assign(make, { kind, definition }) as unknown as Factory<Kind, P>
+}

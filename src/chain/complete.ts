@@ -1,0 +1,190 @@
+/** From what an author returned to a whole Device: defaults, capabilities by presence, one object shape. */
+import type { BlockSize, Capabilities, Device, DeviceInit, Extents } from '../api/device.js'
+import { NbdError } from '../api/errors.js'
+import type { MaybePromise } from '../api/maybe.js'
+import { allData, cacheByRead, thenFlush, zeroByWrite } from './emulate.js'
+import {
+  type Boundary,
+  guardCache,
+  guardExtents,
+  guardFlush,
+  guardRange,
+  guardRead,
+  guardWrite,
+} from './guard.js'
+import type { Running } from './running.js'
+
+/**
+ * Completes `init`, given by `layer` over `inner` (none for a plugin). A function that is `inner`'s own is left as it
+ * is: what a filter does not override costs nothing. The `close` of the result is `init`'s own, if it has one.
+ *
+ * @throws Error that names the layer, where size, block size or capabilities make no sense.
+ */
+export function complete(
+  layer: string,
+  init: DeviceInit,
+  inner: Device | undefined,
+  running: Running,
+): Device {
+  const { size } = init
+  if (!Number.isSafeInteger(size) || size < 0)
+    throw new Error(
+      `${layer}: a size of ${size} bytes is not an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
+    )
+  const boundary: Boundary = { layer, size, running }
+  const can = capabilities(layer, init)
+  const own = (key: keyof DeviceInit): boolean => init[key] !== inner?.[key]
+
+  const read = own('read') ? guardRead(boundary, init.read.bind(init)) : init.read
+  const flush = !init.flush
+    ? nothing
+    : own('flush')
+      ? guardFlush(boundary, init.flush.bind(init))
+      : init.flush
+
+  // A layer that does not know FUA never sees it: it is flushed after. Where the layer's own function is the inner
+  // device's, that device has seen to it already, unless this layer just took the capability away.
+  const emulateFua = can.fua === 'emulate'
+  const handlesFua = (key: 'write' | 'trim' | 'zero') =>
+    can.fua === 'native' || (!own(key) && inner?.can.fua !== 'native')
+
+  let write: Device['write'] = readOnly
+  if (can.write && init.write) {
+    const call = own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write
+    write = handlesFua('write')
+      ? call
+      : (offset, data, flags) => {
+          const done = call(offset, data, notFua)
+          return flags.fua && emulateFua ? thenFlush(done, flush) : done
+        }
+  }
+  const ranged = <F extends { readonly fua: boolean }>(
+    key: 'trim' | 'zero',
+    operation: (offset: number, length: number, flags: F) => MaybePromise<void>,
+  ): typeof operation => {
+    const call = own(key) ? guardRange<F>(boundary, key, operation.bind(init)) : operation
+    if (handlesFua(key)) return call
+    return (offset, length, flags) => {
+      const done = call(offset, length, flags.fua ? { ...flags, fua: false } : flags)
+      return flags.fua && emulateFua ? thenFlush(done, flush) : done
+    }
+  }
+  const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
+
+  let zero: Device['zero'] = unsupported('zero')
+  if (can.zero === 'native' && init.zero) zero = ranged('zero', init.zero)
+  else if (can.zero === 'emulate') {
+    // A filter's own `zero` over an inner device that emulates is honoured: it ends there. Otherwise zeroes are
+    // written through the outermost `write`, so that a filter which changes the bytes sees them.
+    const kept = inner?.can.zero === 'emulate' && init.zero !== undefined && (own('zero') || !own('write'))
+    zero = kept && init.zero ? ranged('zero', init.zero) : zeroByWrite(write, can.fua !== 'none')
+  }
+
+  let cache: Device['cache'] = unsupported('cache')
+  if (can.cache === 'native' && init.cache)
+    cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
+  else if (can.cache === 'emulate') cache = cacheByRead(read)
+
+  return {
+    size,
+    description: init.description ?? '',
+    rotational: init.rotational ?? false,
+    blockSize: blockSize(layer, init.blockSize),
+    can,
+    read,
+    write,
+    flush,
+    trim,
+    zero,
+    extents:
+      !can.extents || !init.extents
+        ? allData
+        : own('extents')
+          ? guardExtents(boundary, init.extents.bind(init))
+          : init.extents,
+    cache,
+    contexts: own('contexts') ? guardContexts(boundary, init.contexts ?? {}, inner) : (init.contexts ?? {}),
+    close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,
+  }
+}
+
+const notFua = Object.freeze({ fua: false })
+function nothing(): void {}
+function readOnly(): never {
+  throw new NbdError('EPERM', 'the device is read-only')
+}
+function unsupported(operation: string): () => never {
+  return () => {
+    throw new NbdError('EINVAL', `the device does not support ${operation}`)
+  }
+}
+
+/** By presence of the methods, unless `can` says otherwise. `can` cannot claim what there is no method for. */
+function capabilities(layer: string, init: DeviceInit): Capabilities {
+  const has = (key: 'write' | 'flush' | 'trim' | 'zero' | 'extents' | 'cache') => init[key] !== undefined
+  const write = init.can?.write ?? has('write')
+  const can: Capabilities = {
+    write,
+    flush: has('flush'),
+    trim: has('trim') && write,
+    extents: has('extents'),
+    // Emulated zeroing refuses `fast` at once, which is an answer; a device's own must say that it knows the flag.
+    fastZero: !has('zero'),
+    multiConn: false,
+    sparseReads: false,
+    zero: has('zero') ? 'native' : 'emulate',
+    fua: has('flush') ? 'emulate' : 'none',
+    cache: has('cache') ? 'native' : 'none',
+    ...init.can,
+  }
+  const claims: [boolean, Parameters<typeof has>[0]][] = [
+    [can.write, 'write'],
+    [can.flush, 'flush'],
+    [can.trim, 'trim'],
+    [can.zero === 'native', 'zero'],
+    [can.extents, 'extents'],
+    [can.cache === 'native', 'cache'],
+    [can.fua === 'emulate', 'flush'],
+  ]
+  for (const [claimed, method] of claims)
+    if (claimed && !has(method))
+      throw new Error(`${layer}: claims that it can ${method}, but has no such method`)
+  return write ? can : { ...can, trim: false, zero: 'none', fua: 'none', fastZero: false }
+}
+
+/** Zero means: nothing said (nbdkit-plugin(3), `.block_size`). */
+export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
+
+function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockSize {
+  if (given === undefined) return unknownBlockSize
+  const minimum = given.minimum ?? 1
+  const preferred = given.preferred ?? Math.max(4096, minimum)
+  const maximum = given.maximum ?? 0xffffffff
+  const powerOfTwo = (n: number) => Number.isInteger(n) && n > 0 && 2 ** Math.round(Math.log2(n)) === n
+  const wrong =
+    !powerOfTwo(minimum) || minimum > 65536
+      ? `minimum ${minimum} is not a power of two from 1 to 65536`
+      : !powerOfTwo(preferred) || preferred < 512 || preferred > 2 ** 25 || preferred < minimum
+        ? `preferred ${preferred} is not a power of two from ${Math.max(512, minimum)} to 33554432`
+        : !Number.isInteger(maximum) || maximum > 0xffffffff || maximum < preferred
+          ? `maximum ${maximum} is not from ${preferred} to 4294967295`
+          : maximum !== 0xffffffff && maximum % minimum !== 0
+            ? `maximum ${maximum} is not a multiple of the minimum, ${minimum}`
+            : undefined
+  if (wrong) throw new Error(`${layer}: block size: ${wrong}`)
+  return { minimum, preferred, maximum }
+}
+
+function guardContexts(
+  boundary: Boundary,
+  contexts: Readonly<Record<string, Extents>>,
+  inner: Device | undefined,
+) {
+  const guarded: Record<string, Extents> = {}
+  for (const [name, extents] of Object.entries(contexts)) {
+    if (!/^[^\s:]+:./.test(name) || name.startsWith('base:'))
+      throw new Error(`${boundary.layer}: "${name}" cannot name a metadata context: expected namespace:name`)
+    guarded[name] = extents === inner?.contexts[name] ? extents : guardExtents(boundary, extents)
+  }
+  return guarded
+}

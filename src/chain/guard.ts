@@ -1,0 +1,105 @@
+/**
+ * The checks at the boundary between two layers, around what a layer overrides and nothing else.
+ * A layer that asks beyond the end, or answers too little, is told so; the bytes of others are never touched.
+ */
+import { type Data, type Device, dataLength, type Extent, type Extents } from '../api/device.js'
+import { isPromise, type MaybePromise } from '../api/maybe.js'
+import type { Running } from './running.js'
+
+/** What is checked against: the layer's name and size, and where its unsettled calls are noted. */
+export interface Boundary {
+  readonly layer: string
+  readonly size: number
+  readonly running: Running
+}
+
+export function guardRead({ layer, size, running }: Boundary, read: Device['read']): Device['read'] {
+  return (offset, length, alloc) => {
+    if (!inRange(offset, length, size)) throw outOfRange(layer, 'read', offset, length, size)
+    const data = read(offset, length, alloc)
+    if (isPromise(data))
+      return running.watch(
+        layer,
+        'read',
+        data.then((settled) => complete(settled, offset, length, layer)),
+      )
+    return complete(data, offset, length, layer)
+  }
+}
+
+function complete(data: Data, offset: number, length: number, layer: string): Data {
+  if (
+    data instanceof Uint8Array ? data.length === length : Array.isArray(data) && dataLength(data) === length
+  )
+    return data
+  const got = data instanceof Uint8Array || Array.isArray(data) ? `${dataLength(data)} bytes` : typeof data
+  throw new Error(`${layer}: read ${length} at ${offset} returned ${got}`)
+}
+
+export function guardWrite({ layer, size, running }: Boundary, write: Device['write']): Device['write'] {
+  return (offset, data, flags) => {
+    if (!inRange(offset, data.length, size)) throw outOfRange(layer, 'write', offset, data.length, size)
+    return watched(running, layer, 'write', write(offset, data, flags))
+  }
+}
+
+/** For trim and zero. */
+export function guardRange<F>(
+  { layer, size, running }: Boundary,
+  operation: 'trim' | 'zero',
+  call: (offset: number, length: number, flags: F) => MaybePromise<void>,
+): (offset: number, length: number, flags: F) => MaybePromise<void> {
+  return (offset, length, flags) => {
+    if (!inRange(offset, length, size)) throw outOfRange(layer, operation, offset, length, size)
+    return watched(running, layer, operation, call(offset, length, flags))
+  }
+}
+
+export function guardCache({ layer, size, running }: Boundary, cache: Device['cache']): Device['cache'] {
+  return (offset, length) => {
+    if (!inRange(offset, length, size)) throw outOfRange(layer, 'cache', offset, length, size)
+    return watched(running, layer, 'cache', cache(offset, length))
+  }
+}
+
+export function guardFlush({ layer, running }: Boundary, flush: Device['flush']): Device['flush'] {
+  return () => watched(running, layer, 'flush', flush())
+}
+
+export function guardExtents({ layer, size, running }: Boundary, extents: Extents): Extents {
+  return (offset, length) => {
+    if (!inRange(offset, length, size)) throw outOfRange(layer, 'extents', offset, length, size)
+    const runs = extents(offset, length)
+    return isPromise(runs)
+      ? running.watch(
+          layer,
+          'extents',
+          runs.then((settled) => checkedRuns(settled, layer)),
+        )
+      : checkedRuns(runs, layer)
+  }
+}
+
+/** A generator stays one: runs are checked as they are taken, and whoever takes them stops when it has enough. */
+function* checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
+  let count = 0
+  for (const run of runs) {
+    if (!Number.isSafeInteger(run.length) || run.length <= 0 || !Number.isInteger(run.type))
+      throw new Error(`${layer}: extents returned a run of ${run.length} bytes, type ${run.type}`)
+    count++
+    yield run
+  }
+  if (count === 0) throw new Error(`${layer}: extents returned no run`)
+}
+
+function watched(running: Running, layer: string, operation: string, result: MaybePromise<void>) {
+  return isPromise(result) ? running.watch(layer, operation, result) : undefined
+}
+
+function inRange(offset: number, length: number, size: number): boolean {
+  return offset >= 0 && length > 0 && offset + length <= size
+}
+
+function outOfRange(layer: string, operation: string, offset: number, length: number, size: number): Error {
+  return new Error(`${layer}: asked to ${operation} ${length} bytes at ${offset}: the device ends at ${size}`)
+}

@@ -1,0 +1,102 @@
+/** Sets the layers of a server up, and ends them. */
+import { ConfigError, messageOf } from '../api/errors.js'
+import type { Log } from '../api/log.js'
+import { resolveValues } from '../api/params.js'
+import type { Concurrency, FilterInstance, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
+import { type Link, openChain } from './open.js'
+import type { Running } from './running.js'
+
+/** The layers of a server, ready to be opened. */
+export interface Chain {
+  /** Outermost first; the plugin is the last. */
+  readonly links: readonly Link[]
+  /** The strictest of all layers. */
+  readonly concurrency: Concurrency
+}
+
+/**
+ * Sets up every layer, the plugin first, so that a filter's `ready` finds what is below it in place.
+ * Those already set up are ended when a later one refuses.
+ *
+ * @throws ConfigError, or what a layer threw.
+ */
+export async function setUp(
+  layers: readonly Layer[],
+  context: Omit<ServerContext, 'log'>,
+  log: Log,
+  running: Running,
+): Promise<Chain> {
+  const links: Link[] = []
+  try {
+    for (const layer of [...layers].reverse()) {
+      const { definition } = layer
+      const layerLog = log.child(definition.name)
+      const values = resolveValues(definition.name, definition.params, layer.inputs)
+      const setup = async () => definition.setup(values, { ...context, log: layerLog })
+      const instance = await running.watch(definition.name, 'setup', setup())
+      links.unshift({ name: definition.name, instance, log: layerLog })
+    }
+    for (const index of [...links.keys()].reverse()) await makeReady(links, index, context.readOnly, running)
+  } catch (error) {
+    await endAll(links, running)
+    throw error
+  }
+  return { links, concurrency: strictest(links.map((link) => link.instance.concurrency ?? 'parallel')) }
+}
+
+async function makeReady(
+  links: readonly Link[],
+  index: number,
+  readOnly: boolean,
+  running: Running,
+): Promise<void> {
+  const link = links[index]
+  if (!link?.instance.ready) return
+  const open = (request: Partial<OpenRequest> = {}) =>
+    openChain(
+      links,
+      { exportName: '', readOnly, tls: false, connection: noConnection, ...request },
+      running,
+      index + 1,
+    )
+  const instance = link.instance as FilterInstance
+  await running.watch(link.name, 'ready', (async () => instance.ready?.({ open }))())
+}
+
+/** Calls `close` of each layer, outer to inner, once. An error is logged: the others are closed all the same. */
+export async function endAll(links: readonly Link[], running: Running): Promise<void> {
+  for (const { name, instance, log } of links) {
+    try {
+      await running.watch(name, 'close', (async () => instance.close?.())())
+    } catch (error) {
+      log.error(`close: ${messageOf(error)}`)
+    }
+  }
+}
+
+/** From the strictest to the loosest. */
+const concurrencies: readonly Concurrency[] = [
+  'serialize-connections',
+  'serialize-all-requests',
+  'serialize-requests',
+  'parallel',
+]
+
+export function strictest(asked: readonly Concurrency[]): Concurrency {
+  const unknown = asked.find((concurrency) => !concurrencies.includes(concurrency))
+  if (unknown !== undefined)
+    throw new ConfigError(`unknown concurrency "${unknown}": expected one of ${concurrencies.join(', ')}`)
+  return concurrencies.find((concurrency) => asked.includes(concurrency)) ?? 'parallel'
+}
+
+/** What a device opened without a client is told of its connection. */
+export const noConnection: OpenRequest['connection'] = Object.freeze({
+  id: 0,
+  peer: { family: 'stream' },
+  state: 'transmission',
+  signal: new AbortController().signal,
+  exportName: '',
+  readOnly: false,
+  tls: false,
+  disconnect() {},
+} as const)

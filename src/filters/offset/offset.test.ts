@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { definePlugin } from '../../api/plugin.js'
+import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
+import offset from './offset.js'
+
+/** 64 KiB whose every 32-bit word is its own address, writable. */
+function addressed() {
+  const disk = new Uint8Array(65536)
+  const view = new DataView(disk.buffer)
+  for (let at = 0; at < disk.length; at += 4) view.setUint32(at, at)
+  return definePlugin({
+    name: 'addressed',
+    description: 'for tests',
+    params: {},
+    setup: () => ({
+      open: () => ({
+        size: disk.length,
+        read: (at: number, length: number) => disk.subarray(at, at + length),
+        write: (at: number, data: Uint8Array) => disk.set(data, at),
+        contexts: { 'x-test:address': (at: number, length: number) => [{ length, type: at }] },
+      }),
+    }),
+  })()
+}
+
+test('offset serves the range asked for', async () => {
+  const device = await openDevice(addressed(), [offset({ offset: '4k', range: 512 })])
+  assert.equal(device.size, 512)
+  assert.equal((await readBytes(device, 8, 4)).readUInt32BE(), 4096 + 8)
+  await device.close()
+})
+
+test('offset without a range serves to the end', async () => {
+  const device = await openDevice(addressed(), [offset({ offset: 65532 })])
+  assert.equal(device.size, 4)
+  assert.equal((await readBytes(device, 0, 4)).readUInt32BE(), 65532)
+  await device.close()
+})
+
+test('offset meets the contract of a device', async () => {
+  const device = await openDevice(addressed(), [offset({ offset: 1000, range: 50001 })])
+  await deviceContract(device)
+  await device.close()
+})
+
+test('offset moves device-named contexts too', async () => {
+  const device = await openDevice(addressed(), [offset({ offset: 4096 })])
+  const runs = await device.contexts['x-test:address']?.(100, 10)
+  assert.deepEqual([...(runs ?? [])], [{ length: 10, type: 4196 }])
+  await device.close()
+})
+
+test('offset refuses a range that ends beyond the disk, and says how long the disk is', async () => {
+  await assert.rejects(openDevice(addressed(), [offset({ offset: 65000, range: 537 })]), {
+    message: 'offset: a range of 537 bytes at 65000 ends beyond the disk below, which has 65536 bytes',
+  })
+  await assert.rejects(
+    openDevice(addressed(), [offset({ offset: 65537 })]),
+    /offset 65537 ends beyond the disk/,
+  )
+})

@@ -1,0 +1,38 @@
+/** The public surface, nothing else. */
+export { around, type Command, type Wrap } from './api/around.js'
+export type { Connection, ConnectionState, Peer } from './api/connection.js'
+export {
+  type Alloc,
+  type BlockSize,
+  type Capabilities,
+  type Data,
+  type Device,
+  type DeviceInit,
+  dataLength,
+  type Extent,
+  type Extents,
+  HOLE,
+  type Support,
+  type WriteFlags,
+  ZERO,
+  type ZeroFlags,
+} from './api/device.js'
+export { ConfigError, NbdError, type NbdErrorCode, ProtocolError } from './api/errors.js'
+export { type Log, silentLog } from './api/log.js'
+export { andThen, isPromise, type MaybePromise } from './api/maybe.js'
+export { type Inputs, type Param, type Params, param, type Values } from './api/params.js'
+export {
+  type Concurrency,
+  defineFilter,
+  definePlugin,
+  type Export,
+  type Factory,
+  type FilterDefinition,
+  type FilterInstance,
+  type Layer,
+  type OpenRequest,
+  type PluginDefinition,
+  type PluginInstance,
+  type ReadyContext,
+  type ServerContext,
+} from './api/plugin.js'

@@ -1,0 +1,28 @@
+import { HOLE, ZERO } from '../../api/device.js'
+import { param } from '../../api/params.js'
+import { definePlugin } from '../../api/plugin.js'
+import { zeroes } from '../../lib/zeroes.js'
+
+/** A bit bucket: writes are thrown away, reads give zeroes (nbdkit-null-plugin(1)). */
+export default definePlugin({
+  name: 'null',
+  description: 'discards what is written, reads as zeroes',
+  params: {
+    size: param.size({ default: 0, magic: true, doc: 'Size of the disk.' }),
+  },
+  setup({ size }) {
+    return {
+      open: () => ({
+        size,
+        can: { multiConn: true, fua: 'native', fastZero: true, sparseReads: true },
+        read: (_offset, length) => zeroes(length),
+        write() {},
+        flush() {},
+        trim() {},
+        zero() {},
+        cache() {},
+        extents: (_offset, length) => [{ length, type: HOLE | ZERO }],
+      }),
+    }
+  },
+})

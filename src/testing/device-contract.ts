@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { type Data, type Device, HOLE, ZERO } from '../api/device.js'
+import { type Random, seeded } from './random.js'
+
+/** The bytes of what `read` returned, in one array of their own. */
+export function bytesOf(data: Data): Buffer {
+  return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data)
+}
+
+/** Reads bytes into memory of the test's own. */
+export async function readBytes(device: Device, offset: number, length: number): Promise<Buffer> {
+  return bytesOf(await device.read(offset, length, (n) => new Uint8Array(n)))
+}
+
+/** The promise that every device keeps, whatever its layers: throws an AssertionError that says where it was broken. */
+export async function deviceContract(
+  device: Device,
+  options: { seed?: number; steps?: number } = {},
+): Promise<void> {
+  const { seed = 1, steps = 200 } = options
+  const random = seeded(seed)
+  const length = Math.min(device.size, 2 ** 20)
+  if (length === 0) return
+  const model = await readBytes(device, 0, length)
+  for (let step = 0; step < steps; step++) {
+    const where = `seed ${seed}, step ${step}`
+    if (device.can.write && random.chance(0.6)) await change(device, model, random)
+    else await compare(device, model, random, where)
+  }
+  if (device.can.flush) await device.flush()
+  assert.ok(
+    (await readBytes(device, 0, length)).equals(model),
+    `seed ${seed}: the whole device differs at the end`,
+  )
+}
+
+function range(random: Random, size: number, unit: number): [offset: number, length: number] {
+  const units = Math.floor(size / unit)
+  const first = random.below(units)
+  // Mostly short, sometimes to the very end: the last byte is where the mistakes are.
+  const most = random.chance(0.2) ? units - first : Math.min(units - first, 64)
+  return [first * unit, (1 + random.below(most)) * unit]
+}
+
+async function change(device: Device, model: Buffer, random: Random): Promise<void> {
+  const [offset, length] = range(random, model.length, device.blockSize.minimum)
+  const fua = device.can.fua !== 'none' && random.chance(0.1)
+  if (device.can.trim && random.chance(0.1)) {
+    await device.trim(offset, length, { fua })
+    // After a trim the content is the device's to choose: learn it.
+    ;(await readBytes(device, offset, length)).copy(model, offset)
+  } else if (device.can.zero !== 'none' && random.chance(0.4)) {
+    await device.zero(offset, length, { fua, mayTrim: random.chance(0.5), fast: false })
+    model.fill(0, offset, offset + length)
+  } else {
+    const data = Buffer.alloc(length, 1 + random.below(255))
+    await device.write(offset, data, { fua })
+    data.copy(model, offset)
+  }
+}
+
+async function compare(device: Device, model: Buffer, random: Random, where: string): Promise<void> {
+  const [offset, length] = range(random, model.length, device.blockSize.minimum)
+  const what = `${where}: ${length} bytes at ${offset}`
+  if (random.chance(0.3)) {
+    let at = offset
+    for (const { length: run, type } of await device.extents(offset, length)) {
+      const end = Math.min(at + run, model.length)
+      assert.equal(type & ~(HOLE | ZERO), 0, `${what}: an extent has type ${type}`)
+      if (type & ZERO)
+        assert.ok(
+          model.subarray(at, end).every((byte) => byte === 0),
+          `${what}: the extent at ${at} says zero, and is not`,
+        )
+      at = end
+      if (at >= offset + length) break
+    }
+  } else {
+    assert.ok(
+      (await readBytes(device, offset, length)).equals(model.subarray(offset, offset + length)),
+      `${what}: read differs from what was written`,
+    )
+  }
+}
