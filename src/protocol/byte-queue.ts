@@ -1,0 +1,74 @@
+/**
+ * Bytes as they come, taken as they are needed: for the handshake, where messages are small and may wait.
+ * Chunks are copied in, since the receive buffer is used again at once.
+ */
+export class ByteQueue {
+  #memory = Buffer.allocUnsafeSlow(256)
+  #start = 0
+  #end = 0
+  #wanted = 0
+  #taker: { resolve(bytes: Buffer): void; reject(error: Error): void } | undefined
+  #ended: Error | undefined
+
+  /** Bytes held and not yet taken. */
+  get length(): number {
+    return this.#end - this.#start
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#makeRoom(chunk.length)
+    this.#memory.set(chunk, this.#end)
+    this.#end += chunk.length
+    this.#serve()
+  }
+
+  /** No more will come: every `take` that cannot be served fails with `error`. */
+  end(error: Error): void {
+    this.#ended ??= error
+    this.#serve()
+  }
+
+  /** Resolves with the next `length` bytes, a copy, when they are there. One at a time. */
+  take(length: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      this.#wanted = length
+      this.#taker = { resolve, reject }
+      this.#serve()
+    })
+  }
+
+  /** All that is held, at once. */
+  takeRest(): Buffer {
+    return this.#cut(this.length)
+  }
+
+  #serve(): void {
+    const taker = this.#taker
+    if (taker === undefined) return
+    if (this.length >= this.#wanted) {
+      this.#taker = undefined
+      taker.resolve(this.#cut(this.#wanted))
+    } else if (this.#ended !== undefined) {
+      this.#taker = undefined
+      taker.reject(this.#ended)
+    }
+  }
+
+  #cut(length: number): Buffer {
+    const bytes = Buffer.from(this.#memory.subarray(this.#start, this.#start + length))
+    this.#start += length
+    return bytes
+  }
+
+  /** Moves what is held to the front, of larger memory where needed: doubled, so that single bytes cost little. */
+  #makeRoom(length: number): void {
+    if (this.#end + length <= this.#memory.length) return
+    const held = this.#memory.subarray(this.#start, this.#end)
+    const needed = held.length + length
+    const memory = needed <= this.#memory.length / 2 ? this.#memory : Buffer.allocUnsafeSlow(2 * needed)
+    memory.set(held)
+    this.#end = held.length
+    this.#start = 0
+    this.#memory = memory
+  }
+}

@@ -1,0 +1,65 @@
+/** Every limit on what a peer may make us hold, with its unit and its reason. */
+import assert from 'node:assert/strict'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+
+/** The spec's own limit on a string: export names, queries, messages. */
+export const stringBytesMax = 4096
+
+/** Option data that is held and parsed: several names of full length and a good many queries. */
+export const optionBytesMax = 64 * KiB
+
+/** Option data up to here is read and thrown away with NBD_REP_ERR_TOO_BIG; more is no mistake but an attack. */
+export const optionDrainBytesMax = 32 * MiB
+
+/** Options in one handshake. A client that lists and asks for every export of a large server needs hundreds. */
+export const optionsMax = 4096
+
+/** Queries in one option: no server has as many contexts. */
+export const queriesMax = 128
+
+/** Exports in one list, so that a reply has an end. nbdkit has the same. */
+export const exportsMax = 10_000
+
+/** Data of one READ or WRITE, as in nbdkit and qemu. The spec asks for 32 MiB at least. */
+export const payloadBytesMax = 64 * MiB
+
+/** Payload of a request that is refused: read and thrown away up to here, so that the stream stays in step. */
+export const payloadDrainBytesMax = 2 * 1024 * MiB
+
+/** Payload of BLOCK_STATUS: an effect length and up to `queriesMax` context ids. */
+export const statusPayloadBytesMax = 8 + 4 * queriesMax
+
+/** Descriptors in one block status chunk: the spec says no more than 2^20; a client comes back for the rest. */
+export const descriptorsMax = 16 * KiB
+
+/** Requests of one connection that may wait for their device at once, unless the server is told otherwise. */
+export const inFlightMax = 16
+
+/** Bytes of those requests' data, so that 16 of the largest do not add up. One of the largest is always let in. */
+export const inFlightBytesMax = 64 * MiB
+
+/** Replies that the socket has not taken yet. Beyond it the connection stops reading. */
+export const outputBytesMax = 2 * MiB
+
+/** Room of the receive buffer that connections share: larger ones gained nothing. */
+export const receiveBytes = 64 * KiB
+
+/** Room of an output buffer. */
+export const outputBytes = 64 * KiB
+
+/** Data up to here is copied behind its header, so that a batch is one buffer; more is sent as it is. */
+export const copyBytesMax = 32 * KiB
+
+/** A payload with this much still to come is received into its own memory. */
+export const receiveIntoPlaceBytes = 16 * KiB
+
+/** Reads from here on ask a device with `can.sparseReads` for its holes first. */
+export const sparseReadBytesMin = 32 * KiB
+
+assert.ok(optionBytesMax >= 4 * stringBytesMax && optionBytesMax <= optionDrainBytesMax)
+assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payloadDrainBytesMax)
+assert.ok(inFlightBytesMax >= payloadBytesMax)
+assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= outputBytesMax)
+assert.ok(4 + 8 * descriptorsMax <= payloadBytesMax)
