@@ -48,8 +48,6 @@ export interface Capabilities {
   readonly fastZero: boolean
   /** A flush on one connection covers what was written on any other. */
   readonly multiConn: boolean
-  /** Extents cost so little that each large read may ask for them, and send holes as holes. */
-  readonly sparseReads: boolean
   readonly zero: Support
   readonly fua: Support
   readonly cache: Support
@@ -82,7 +80,10 @@ export interface Device {
   readonly rotational: boolean
   readonly blockSize: BlockSize
   readonly can: Capabilities
-  /** Returns views of `length` bytes in all: the device's own memory, or what it filled of `alloc(length)`. */
+  /**
+   * Returns views of `length` bytes in all: the device's own memory, what it filled of `alloc(length)`, or `zeroes(n)`
+   * for what is known to be zero, which goes out as a hole.
+   */
   read(offset: number, length: number, alloc: Alloc): MaybePromise<Data>
   write(offset: number, data: Uint8Array, flags: WriteFlags): MaybePromise<void>
   /** Makes durable every write that was answered before. */

@@ -131,7 +131,6 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
     // Emulated zeroing refuses `fast` at once, which is an answer; a device's own must say that it knows the flag.
     fastZero: !has('zero'),
     multiConn: false,
-    sparseReads: false,
     zero: has('zero') ? 'native' : 'emulate',
     fua: has('flush') ? 'emulate' : 'none',
     cache: has('cache') ? 'native' : 'none',

@@ -2,7 +2,7 @@
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { resolveValues } from '../api/params.js'
-import type { Concurrency, FilterInstance, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
+import type { Concurrency, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
 import { type Link, openChain } from './open.js'
 import type { Running } from './running.js'
 
@@ -15,7 +15,7 @@ export interface Chain {
 }
 
 /**
- * Sets up every layer, the plugin first, so that a filter's `ready` finds what is below it in place.
+ * Sets up every layer, the plugin first.
  * Those already set up are ended when a later one refuses.
  *
  * @throws ConfigError, or what a layer threw.
@@ -36,7 +36,6 @@ export async function setUp(
       const instance = await running.watch(definition.name, 'setup', setup())
       links.unshift({ name: definition.name, instance, log: layerLog })
     }
-    for (const index of [...links.keys()].reverse()) await makeReady(links, index, context.readOnly, running)
   } catch (error) {
     await endAll(links, running)
     throw error
@@ -44,23 +43,13 @@ export async function setUp(
   return { links, concurrency: strictest(links.map((link) => link.instance.concurrency ?? 'parallel')) }
 }
 
-async function makeReady(
-  links: readonly Link[],
-  index: number,
-  readOnly: boolean,
-  running: Running,
-): Promise<void> {
-  const link = links[index]
-  if (!link?.instance.ready) return
-  const open = (request: Partial<OpenRequest> = {}) =>
-    openChain(
-      links,
-      { exportName: '', readOnly, tls: false, connection: noConnection, ...request },
-      running,
-      index + 1,
-    )
-  const instance = link.instance as FilterInstance
-  await running.watch(link.name, 'ready', (async () => instance.ready?.({ open }))())
+/** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
+export async function makeReady(links: readonly Link[], readOnly: boolean, running: Running): Promise<void> {
+  for (const [index, { name, instance }] of [...links.entries()].reverse()) {
+    const open = (request: Partial<OpenRequest> = {}) =>
+      openChain(links, { exportName: '', readOnly, tls: false, connection: noConnection, ...request }, running, index + 1)
+    if (instance.ready) await running.watch(name, 'ready', (async () => instance.ready?.({ open }))())
+  }
 }
 
 /** Calls `close` of each layer, outer to inner, once. An error is logged: the others are closed all the same. */

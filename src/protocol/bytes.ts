@@ -2,8 +2,11 @@
 
 /** Reads an unsigned 64-bit field. A value that a number cannot hold exactly is given as Infinity, never rounded. */
 export function getUint64(view: DataView, at: number): number {
-  const high = view.getUint32(at)
-  return high > 0x1fffff ? Number.POSITIVE_INFINITY : high * 2 ** 32 + view.getUint32(at + 4)
+  return toNumber(view.getUint32(at), view.getUint32(at + 4))
+}
+
+export function toNumber(high: number, low: number): number {
+  return high > 0x1fffff ? Number.POSITIVE_INFINITY : high * 2 ** 32 + low
 }
 
 export function setUint64(view: DataView, at: number, value: number): void {

@@ -25,8 +25,11 @@ export const exportsMax = 10_000
 /** Data of one READ or WRITE, as in nbdkit and qemu. The spec asks for 32 MiB at least. */
 export const payloadBytesMax = 64 * MiB
 
-/** Payload of a request that is refused: read and thrown away up to here, so that the stream stays in step. */
-export const payloadDrainBytesMax = 2 * 1024 * MiB
+/**
+ * Payload of a request that is refused: read and thrown away, so that the stream stays in step, as far as 32 bits can
+ * say. An extended header that says more is no mistake but an attack.
+ */
+export const payloadDrainBytesMax = 0xffffffff
 
 /** Payload of BLOCK_STATUS: an effect length and up to `queriesMax` context ids. */
 export const statusPayloadBytesMax = 8 + 4 * queriesMax
@@ -43,7 +46,10 @@ export const inFlightBytesMax = 64 * MiB
 /** Replies that the socket has not taken yet. Beyond it the connection stops reading. */
 export const outputBytesMax = 2 * MiB
 
-/** Room of the receive buffer that connections share: larger ones gained nothing. */
+/** A batch of replies is written when it has grown so large: more would fall out of the cache on its way. */
+export const batchBytesMax = 256 * KiB
+
+/** Room of the receive buffer of a busy connection: larger ones gained nothing. */
 export const receiveBytes = 64 * KiB
 
 /** Room of an output buffer. */
@@ -55,11 +61,11 @@ export const copyBytesMax = 32 * KiB
 /** A payload with this much still to come is received into its own memory. */
 export const receiveIntoPlaceBytes = 16 * KiB
 
-/** Reads from here on ask a device with `can.sparseReads` for its holes first. */
-export const sparseReadBytesMin = 32 * KiB
+/** Zeroes in a reply become a hole from here on: the spec asks for multiples of 512 where possible. */
+export const holeBytesMin = 512
 
 assert.ok(optionBytesMax >= 4 * stringBytesMax && optionBytesMax <= optionDrainBytesMax)
 assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payloadDrainBytesMax)
 assert.ok(inFlightBytesMax >= payloadBytesMax)
-assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= outputBytesMax)
+assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= batchBytesMax && batchBytesMax <= outputBytesMax)
 assert.ok(4 + 8 * descriptorsMax <= payloadBytesMax)

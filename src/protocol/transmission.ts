@@ -1,5 +1,5 @@
 /** Requests, simple replies and reply chunks (NBD spec, "Transmission"): grammar above, code below. Pure. */
-import { getUint64, setUint64 } from './bytes.js'
+import { getUint64, setUint64, toNumber } from './bytes.js'
 import {
   NBD_EXTENDED_REPLY_MAGIC,
   NBD_EXTENDED_REQUEST_MAGIC,
@@ -14,13 +14,16 @@ export interface Request {
   flags: number
   cookieHigh: number
   cookieLow: number
-  /** Infinity where the field does not fit a number. */
+  /** The offset as it came: an extended reply repeats it, whatever it was. */
+  offsetHigh: number
+  offsetLow: number
+  /** The same as a number; Infinity where no number holds it. */
   offset: number
   length: number
 }
 
 export function emptyRequest(): Request {
-  return { type: 0, flags: 0, cookieHigh: 0, cookieLow: 0, offset: 0, length: 0 }
+  return { type: 0, flags: 0, cookieHigh: 0, cookieLow: 0, offsetHigh: 0, offsetLow: 0, offset: 0, length: 0 }
 }
 
 export const requestBytes = 28
@@ -34,7 +37,9 @@ export function decodeRequest(view: DataView, at: number, extended: boolean, req
   request.type = view.getUint16(at + 6)
   request.cookieHigh = view.getUint32(at + 8)
   request.cookieLow = view.getUint32(at + 12)
-  request.offset = getUint64(view, at + 16)
+  request.offsetHigh = view.getUint32(at + 16)
+  request.offsetLow = view.getUint32(at + 20)
+  request.offset = toNumber(request.offsetHigh, request.offsetLow)
   request.length = extended ? getUint64(view, at + 24) : view.getUint32(at + 24)
   return true
 }
@@ -73,8 +78,8 @@ export function putChunk(
     view.setUint32(at + 16, length)
     return at + chunkBytes
   }
-  // An offset that no number holds is one we refused: the client knows its own by the cookie.
-  setUint64(view, at + 16, Number.isFinite(request.offset) ? request.offset : 0)
+  view.setUint32(at + 16, request.offsetHigh)
+  view.setUint32(at + 20, request.offsetLow)
   setUint64(view, at + 24, length)
   return at + extendedChunkBytes
 }

@@ -3,7 +3,7 @@ import { silentLog } from '../api/log.js'
 import type { Layer, OpenRequest } from '../api/plugin.js'
 import { openChain } from '../chain/open.js'
 import { Running } from '../chain/running.js'
-import { endAll, noConnection, setUp } from '../chain/setup.js'
+import { endAll, makeReady, noConnection, setUp } from '../chain/setup.js'
 
 /**
  * Sets a plugin and its filters (outermost first) up and opens one device, without a server or a socket.
@@ -20,6 +20,7 @@ export async function openDevice(
   const readOnly = request.readOnly ?? false
   const shutdown = request.onShutdown ?? (() => {})
   const { links } = await setUp([...filters, plugin], { readOnly, shutdown }, silentLog, running)
+  await makeReady(links, readOnly, running)
   const defaults = { exportName: '', readOnly, tls: false, connection: noConnection }
   try {
     const device = await openChain(links, { ...defaults, ...request }, running)

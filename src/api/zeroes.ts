@@ -1,0 +1,19 @@
+/** One page of zeroes that everybody may lend out and nobody may write to. */
+const page = new Uint8Array(64 * 1024)
+
+/**
+ * Views of zeroes, `length` bytes in all: no memory is touched, however long. Return it from `read` for what is known to
+ * be zero: it is recognised on its way out, and sent as a hole where the client can take one.
+ */
+export function zeroes(length: number): Uint8Array | readonly Uint8Array[] {
+  if (length <= page.length) return page.subarray(0, length)
+  const parts: Uint8Array[] = new Array(Math.floor(length / page.length)).fill(page)
+  const rest = length % page.length
+  if (rest > 0) parts.push(page.subarray(0, rest))
+  return parts
+}
+
+/** True for a view that `zeroes` gave. */
+export function isZeroes(part: Uint8Array): boolean {
+  return part.buffer === page.buffer
+}

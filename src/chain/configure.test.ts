@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ConfigError } from '../api/errors.js'
+import { type Params, param } from '../api/params.js'
+import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
+import { configure } from './configure.js'
+
+const size = param.size({ magic: true, doc: 'Size.' })
+
+function plugin(params: Params = { size }, config?: PluginDefinition['config']): PluginDefinition {
+  const setup = () => ({ open: () => ({ size: 0, read: () => new Uint8Array() }) })
+  return { name: 'disk', description: '', params, setup, ...(config ? { config } : {}) }
+}
+
+function filter(name: string, params: Params, config?: FilterDefinition['config']): FilterDefinition {
+  return { name, description: '', params, setup: () => ({}), ...(config ? { config } : {}) }
+}
+
+/** What each layer was given, outermost first. */
+function given(definition: PluginDefinition, filters: FilterDefinition[], ...words: string[]) {
+  const configured = configure(definition, filters, words)
+  return [...configured.filters, configured.plugin].map(({ inputs }) => inputs)
+}
+
+test('a key goes to the layer that declares it', () => {
+  const offset = filter('offset', { offset: param.size({ doc: '' }) })
+  assert.deepEqual(given(plugin(), [offset], 'size=1M', 'offset=4k'), [{ offset: '4k' }, { size: '1M' }])
+})
+
+test('a key that several layers declare goes to the outermost', () => {
+  const outer = filter('outer', { size })
+  assert.deepEqual(given(plugin(), [outer, filter('inner', { size })], 'size=1'), [{ size: '1' }, {}, {}])
+})
+
+test('the outermost of two equal filters is the first', () => {
+  const delay = filter('delay', { time: param.delay({ doc: '' }) })
+  const configured = configure(plugin(), [delay, delay], ['time=1'])
+  assert.deepEqual(
+    configured.filters.map(({ inputs }) => inputs),
+    [{ time: '1' }, {}],
+  )
+})
+
+test('a key is known by each of its spellings, and reaches the parameter that has them', () => {
+  const params = { readDelay: param.delay({ doc: '', keys: ['rdelay', 'delay-read'] }) }
+  assert.deepEqual(given(plugin(), [filter('delay', params)], 'delay-read=1ms'), [{ readDelay: '1ms' }, {}])
+})
+
+test('a bare word goes to the magic parameter of the plugin, whatever filters declare', () => {
+  assert.deepEqual(given(plugin(), [filter('outer', { size })], '1G'), [{}, { size: '1G' }])
+})
+
+test('a word that does not begin as a key is a bare word', () => {
+  const file = plugin({ file: param.path({ magic: true, doc: '' }) })
+  for (const word of ['./a=b', '=x', '1=2', '_a=b', 'a b=c', ''])
+    assert.deepEqual(given(file, [], word), [{ file: word }], word)
+})
+
+test('a value may be empty, hold = and span lines', () => {
+  const params = { script: param.string({ doc: '' }) }
+  for (const value of ['', 'a=b', 'a\nb=c'])
+    assert.deepEqual(given(plugin(params), [], `script=${value}`), [{ script: value }])
+})
+
+test('a key that no layer declares goes to the outermost that takes any key', () => {
+  const seen: string[] = []
+  const note = (name: string) => (key: string, value: string) => void seen.push(`${name} ${key}=${value}`)
+  const inputs = given(
+    plugin({ size }, note('disk')),
+    [filter('any', {}, note('any'))],
+    'get_size=echo 1',
+    'size=2',
+  )
+  assert.deepEqual(seen, ['any get_size=echo 1'])
+  assert.deepEqual(inputs, [{}, { size: '2' }])
+})
+
+const bad: [means: string, words: string[], message: string][] = [
+  [
+    'a key that no layer knows, and says who was asked',
+    ['sise=1'],
+    'unknown parameter "sise": offset knows offset, range; disk knows size',
+  ],
+  ['a key given twice', ['size=1', 'size=2'], 'disk: size is given twice: "1" and "2"'],
+  ['a key given once more as a bare word', ['size=1', '2'], 'disk: size is given twice: "1" and "2"'],
+]
+for (const [means, words, message] of bad)
+  test(`configure refuses ${means}`, () => {
+    const offset = filter('offset', { offset: size, range: size })
+    assert.throws(() => configure(plugin(), [offset], words), new ConfigError(message))
+  })
+
+test('configure refuses a bare word where the plugin has no magic parameter', () => {
+  assert.throws(
+    () => configure(plugin({}), [filter('outer', { size })], ['memory']),
+    new ConfigError('"memory": disk takes no bare word, expected key=value (it knows none)'),
+  )
+})

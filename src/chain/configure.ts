@@ -1,0 +1,77 @@
+/** Gives the words of a command line that follow the plugin's name to the layers that they are for. */
+import { ConfigError } from '../api/errors.js'
+import { keysOf, knownKeys, type Param } from '../api/params.js'
+import type { FilterDefinition, Layer, PluginDefinition } from '../api/plugin.js'
+
+export interface Configured {
+  readonly plugin: Layer<'plugin'>
+  /** Outermost first. */
+  readonly filters: readonly Layer<'filter'>[]
+}
+
+/**
+ * Each `key=value` goes to the outermost layer that declares the key, else to the outermost that takes any key; a bare
+ * word to the plugin's magic parameter. The values stay text: they are parsed when the server is set up.
+ *
+ * @throws ConfigError for a key that no layer knows or that is given twice, and for a bare word with nowhere to go.
+ */
+export function configure(
+  plugin: PluginDefinition,
+  filters: readonly FilterDefinition[],
+  words: readonly string[],
+): Configured {
+  const bottom: Receiver<PluginDefinition> = { definition: plugin, inputs: {} }
+  const above = filters.map((definition): Receiver<FilterDefinition> => ({ definition, inputs: {} }))
+  for (const word of words) {
+    const keyed = split(word)
+    if (keyed) give([...above, bottom], ...keyed)
+    else give([bottom], magicKey(plugin, word), word)
+  }
+  return {
+    plugin: { kind: 'plugin', ...bottom },
+    filters: above.map((filter) => ({ kind: 'filter', ...filter })),
+  }
+}
+
+/** A layer, and what it has been given so far. */
+interface Receiver<D = PluginDefinition | FilterDefinition> {
+  readonly definition: D
+  readonly inputs: Record<string, string>
+}
+
+/** A key begins with a letter (nbdkit-plugin(3), `.config`): anything else before a `=` is part of a bare word. */
+function split(word: string): [key: string, value: string] | undefined {
+  const match = /^([a-z][\w.-]*)=(.*)$/is.exec(word)
+  return match ? [match[1] ?? '', match[2] ?? ''] : undefined
+}
+
+function magicKey(plugin: PluginDefinition, word: string): string {
+  for (const [name, parameter] of Object.entries(plugin.params))
+    if (parameter.magic) return keysOf(name, parameter)[0] ?? name
+  throw new ConfigError(
+    `"${word}": ${plugin.name} takes no bare word, expected key=value (it knows ${knownKeys(plugin.params)})`,
+  )
+}
+
+function give(layers: readonly Receiver[], key: string, value: string): void {
+  for (const { definition, inputs } of layers) {
+    const declared = find(definition.params, key)
+    if (declared === undefined) continue
+    const before = inputs[declared]
+    if (before !== undefined)
+      throw new ConfigError(`${definition.name}: ${key} is given twice: "${before}" and "${value}"`)
+    inputs[declared] = value
+    return
+  }
+  const open = layers.find(({ definition }) => definition.config !== undefined)
+  if (open) {
+    open.definition.config?.(key, value)
+    return
+  }
+  const asked = layers.map(({ definition }) => `${definition.name} knows ${knownKeys(definition.params)}`)
+  throw new ConfigError(`unknown parameter "${key}": ${asked.join('; ')}`)
+}
+
+function find(params: Readonly<Record<string, Param>>, key: string): string | undefined {
+  return Object.entries(params).find(([name, parameter]) => keysOf(name, parameter).includes(key))?.[0]
+}

@@ -1,0 +1,42 @@
+/** What a chain offers: its list of exports, and what an empty name stands for. */
+import type { MaybePromise } from '../api/maybe.js'
+import type { Export, FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
+import { exportsMax } from '../protocol/limits.js'
+import type { Link } from './open.js'
+import type { Running } from './running.js'
+
+/** The exports that a client may see, at most `exportsMax` of them. */
+export async function listExports(
+  links: readonly Link[],
+  request: OpenRequest,
+  running: Running,
+): Promise<readonly Export[]> {
+  const layer = (index: number, of: OpenRequest): MaybePromise<Iterable<Export>> => {
+    const link = links[index]
+    if (link === undefined || (index === links.length - 1 && !link.instance.exports))
+      return defaultExport(links, of, running).then((name) => [{ name }])
+    const next = (inner: OpenRequest) => layer(index + 1, inner)
+    if (!link.instance.exports) return next(of)
+    const { instance } = link as { instance: FilterInstance }
+    return running.watch(link.name, 'exports', (async () => instance.exports?.(of, next) ?? [])())
+  }
+  const exports: Export[] = []
+  for (const item of await layer(0, request)) {
+    if (exports.length === exportsMax) break
+    exports.push(item)
+  }
+  return exports
+}
+
+/** The name that an empty name stands for: empty again where no layer knows better. */
+export async function defaultExport(links: readonly Link[], request: OpenRequest, running: Running): Promise<string> {
+  const layer = (index: number, of: OpenRequest): MaybePromise<string> => {
+    const link = links[index]
+    if (link === undefined) return ''
+    const next = (inner: OpenRequest) => layer(index + 1, inner)
+    if (!link.instance.defaultExport) return next(of)
+    const instance = link.instance as FilterInstance & PluginInstance
+    return running.watch(link.name, 'defaultExport', (async () => instance.defaultExport?.(of, next) ?? '')())
+  }
+  return layer(0, request)
+}

@@ -1,0 +1,72 @@
+/** Block status: the runs of each metadata context that the client selected (NBD spec, NBD_CMD_BLOCK_STATUS). */
+import type { Extent, Extents } from '../api/device.js'
+import { andThen, type MaybePromise } from '../api/maybe.js'
+import { toNumber, viewOf } from '../protocol/bytes.js'
+import { descriptorsMax } from '../protocol/limits.js'
+import type { ReplyMode } from './reply-queue.js'
+
+/** A metadata context that the client selected. */
+export interface MetaContext {
+  readonly id: number
+  readonly name: string
+  readonly extents: Extents
+}
+
+/** A run that does not fit 32 bits is cut here: a multiple of every block size. */
+const compactRunMax = 0xffff0000
+
+/** What a client asked for. */
+export interface StatusRange {
+  readonly offset: number
+  readonly length: number
+  /** The size of the export. */
+  readonly size: number
+  readonly one: boolean
+  readonly mode: ReplyMode
+}
+
+/** Lengths and flags by turns, for each context in turn. */
+export function blockStatus(contexts: readonly MetaContext[], range: StatusRange): MaybePromise<number[][]> {
+  const results: number[][] = []
+  const next = (): MaybePromise<number[][]> => {
+    const context = contexts[results.length]
+    if (context === undefined) return results
+    return andThen(context.extents(range.offset, range.length), (runs) => {
+      results.push(collect(runs, range))
+      return next()
+    })
+  }
+  return next()
+}
+
+/** Takes as many runs as the range and the limits ask for, neighbours of one type as one. */
+function collect(runs: Iterable<Extent>, { offset, length, size, one, mode }: StatusRange): number[] {
+  const runMax = mode === 'extended' ? Number.MAX_SAFE_INTEGER : compactRunMax
+  const descriptors: number[] = []
+  const end = one ? offset + length : size
+  let at = offset
+  let run = 0
+  let type = 0
+  for (const extent of runs) {
+    if (run > 0 && extent.type !== type) {
+      descriptors.push(run, type)
+      run = 0
+      if (one || descriptors.length === 2 * descriptorsMax) break
+    }
+    type = extent.type
+    run += Math.min(extent.length, end - at)
+    at = Math.min(at + extent.length, end)
+    if (run > runMax || at >= offset + length) break
+  }
+  // An overlong run is cut: what it says is true, and the client comes back for the rest.
+  if (run > 0) descriptors.push(Math.min(run, runMax), type)
+  return descriptors
+}
+
+/** The payload of NBD_CMD_BLOCK_STATUS with extended headers: 64 bits effect length, 32 bits each context id. */
+export function decodeStatusPayload(bytes: Uint8Array): { length: number; ids: readonly number[] } | undefined {
+  if (bytes.length < 12 || bytes.length % 4 !== 0) return undefined
+  const view = viewOf(bytes)
+  const ids = Array.from({ length: (bytes.length - 8) / 4 }, (_, index) => view.getUint32(8 + 4 * index))
+  return { length: toNumber(view.getUint32(0), view.getUint32(4)), ids }
+}

@@ -1,0 +1,210 @@
+/** Requests that were found valid, on their way to the device and back. Synchronous wherever the device is. */
+import { AssertionError } from 'node:assert/strict'
+import type { Data } from '../api/device.js'
+import { messageOf } from '../api/errors.js'
+import type { Log } from '../api/log.js'
+import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
+import {
+  NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
+  NBD_CMD_FLAG_FAST_ZERO,
+  NBD_CMD_FLAG_FUA,
+  NBD_CMD_FLAG_NO_HOLE,
+  NBD_CMD_FLAG_REQ_ONE,
+  NBD_CMD_FLUSH,
+  NBD_CMD_READ,
+  NBD_CMD_TRIM,
+  NBD_CMD_WRITE,
+  NBD_CMD_WRITE_ZEROES,
+  NBD_EINVAL,
+} from '../protocol/constants.js'
+import { errorName, errorNumber } from '../protocol/errno.js'
+import { inFlightBytesMax } from '../protocol/limits.js'
+import type { Request } from '../protocol/transmission.js'
+import { blockStatus, decodeStatusPayload, type MetaContext } from './block-status.js'
+import type { BufferPool } from './buffer-pool.js'
+import type { Gate } from './concurrency.js'
+import type { ReplyQueue } from './reply-queue.js'
+import { commandName, type Refusal, refusal, type Terms } from './validate.js'
+
+/** What a client and its server agreed on in the handshake. */
+export interface Agreement extends Terms {
+  readonly exportName: string
+  readonly contexts: readonly MetaContext[]
+}
+
+/** What commands tell their connection. */
+export interface CommandEvents {
+  /** A request that had to wait was answered. */
+  settled(): void
+  /** One of our own assertions failed. */
+  bug(error: AssertionError): void
+}
+
+/** Data of a read, nothing, or the runs of block status by context. */
+type Answer = Data | undefined | StatusAnswer
+class StatusAnswer {
+  readonly contexts: readonly MetaContext[]
+  readonly runs: readonly number[][]
+  constructor(contexts: readonly MetaContext[], runs: readonly number[][]) {
+    this.contexts = contexts
+    this.runs = runs
+  }
+}
+
+export class Commands {
+  readonly #agreement: Agreement
+  readonly #replies: ReplyQueue
+  readonly #pool: BufferPool
+  readonly #gate: Gate
+  readonly #log: Log
+  readonly #events: CommandEvents
+  #inFlight = 0
+  #inFlightBytes = 0
+  #muted = false
+
+  constructor(
+    agreement: Agreement,
+    replies: ReplyQueue,
+    pool: BufferPool,
+    gate: Gate,
+    log: Log,
+    events: CommandEvents,
+  ) {
+    this.#agreement = agreement
+    this.#replies = replies
+    this.#pool = pool
+    this.#gate = gate
+    this.#log = log
+    this.#events = events
+  }
+
+  /** Requests that wait for their device. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** True: the next request has to wait. */
+  get full(): boolean {
+    return this.#gate.full || this.#inFlightBytes >= inFlightBytesMax
+  }
+
+  /** From now on answers are thrown away. */
+  mute(): void {
+    this.#muted = true
+  }
+
+  /**
+   * Gives a valid request to the device and answers it. Undefined when that is done; else a promise that resolves, and
+   * never rejects, when the device needs `payload` no more.
+   */
+  run(request: Request, payload: Uint8Array): Promise<void> | undefined {
+    try {
+      const answer = this.#call(request, payload)
+      if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
+      this.#answer(request, answer)
+    } catch (error) {
+      this.fail(request, error)
+    }
+    return undefined
+  }
+
+  /** Answers a request that may not go to the device. */
+  refuse(request: Request, { error, message }: Refusal): void {
+    if (this.#log.debugging) this.#log.debug(`${message}: ${errorName(error)}`)
+    this.#replies.error(request, error, message)
+  }
+
+  /** Answers a request that the device failed. */
+  fail(request: Request, error: unknown): void {
+    if (this.#muted) return
+    const number = errorNumber(error)
+    const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
+    this.#log.error(`${what}: ${messageOf(error)}: ${errorName(number)}`)
+    this.#replies.error(request, number, messageOf(error))
+    if (error instanceof AssertionError) this.#events.bug(error)
+  }
+
+  #call(request: Request, payload: Uint8Array): MaybePromise<Answer> {
+    const { device } = this.#agreement
+    const { type, flags, offset, length } = request
+    const fua = (flags & NBD_CMD_FLAG_FUA) !== 0
+    switch (type) {
+      case NBD_CMD_READ:
+        return device.read(offset, length, this.#pool.lend)
+      case NBD_CMD_WRITE:
+        return device.write(offset, payload, fua ? withFua : withoutFua) as MaybePromise<undefined>
+      case NBD_CMD_FLUSH:
+        return device.flush() as MaybePromise<undefined>
+      case NBD_CMD_TRIM:
+        return device.trim(offset, length, fua ? withFua : withoutFua) as MaybePromise<undefined>
+      case NBD_CMD_CACHE:
+        return device.cache(offset, length) as MaybePromise<undefined>
+      case NBD_CMD_WRITE_ZEROES: {
+        const mayTrim = (flags & NBD_CMD_FLAG_NO_HOLE) === 0
+        const fast = (flags & NBD_CMD_FLAG_FAST_ZERO) !== 0
+        return device.zero(offset, length, { fua, mayTrim, fast }) as MaybePromise<undefined>
+      }
+      default:
+        return this.#status(request, this.#agreement.contexts)
+    }
+  }
+
+  /** BLOCK_STATUS with a payload, which names the contexts and the length that are meant. */
+  runStatusPayload(request: Request, payload: Uint8Array): void {
+    const filter = decodeStatusPayload(payload)
+    const contexts = filter?.ids.map((id) => this.#agreement.contexts.find((context) => context.id === id))
+    if (filter === undefined || contexts === undefined || new Set(contexts).size !== contexts.length)
+      return this.refuse(request, { error: NBD_EINVAL, message: `block status: a payload of ${payload.length} bytes` })
+    const chosen = contexts.filter((context) => context !== undefined)
+    if (chosen.length !== contexts.length)
+      return this.refuse(request, { error: NBD_EINVAL, message: 'block status: a context id that was not negotiated' })
+    const effective = { ...request, length: filter.length }
+    const refused = refusal(effective, this.#agreement)
+    if (refused) return this.refuse(effective, refused)
+    try {
+      const answer = this.#status(effective, chosen)
+      if (isPromise(answer)) void this.#wait(effective, answer, 0)
+      else this.#answer(effective, answer)
+    } catch (error) {
+      this.fail(effective, error)
+    }
+  }
+
+  #status({ offset, length, flags }: Request, contexts: readonly MetaContext[]): MaybePromise<StatusAnswer> {
+    const { device, mode } = this.#agreement
+    const one = (flags & NBD_CMD_FLAG_REQ_ONE) !== 0
+    const runs = blockStatus(contexts, { offset, length, size: device.size, one, mode })
+    return andThen(runs, (done) => new StatusAnswer(contexts, done))
+  }
+
+  #answer(request: Request, answer: Answer): void {
+    if (this.#muted) return
+    if (answer instanceof StatusAnswer) {
+      for (const [index, runs] of answer.runs.entries()) {
+        const id = answer.contexts[index]?.id ?? 0
+        this.#replies.status(request, id, runs, index === answer.runs.length - 1)
+      }
+    } else if (request.type === NBD_CMD_READ && answer !== undefined) this.#replies.data(request, answer)
+    else this.#replies.done(request)
+  }
+
+  async #wait(request: Request, answer: Promise<Answer>, payloadBytes: number): Promise<void> {
+    const bytes = request.type === NBD_CMD_READ ? request.length : payloadBytes
+    this.#gate.enter()
+    this.#inFlight++
+    this.#inFlightBytes += bytes
+    try {
+      this.#answer(request, await answer)
+    } catch (error) {
+      this.fail(request, error)
+    }
+    this.#inFlight--
+    this.#inFlightBytes -= bytes
+    this.#gate.leave()
+    this.#events.settled()
+  }
+}
+
+const withFua = Object.freeze({ fua: true })
+const withoutFua = Object.freeze({ fua: false })

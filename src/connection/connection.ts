@@ -1,0 +1,413 @@
+/** One client: owns the stream, the state and the devices it opened. Every move goes through `#enter`. */
+import type { Duplex } from 'node:stream'
+import type { Connection, ConnectionState, Peer } from '../api/connection.js'
+import type { Device } from '../api/device.js'
+import { messageOf } from '../api/errors.js'
+import type { Log } from '../api/log.js'
+import type { OpenRequest } from '../api/plugin.js'
+import { defaultExport, listExports } from '../chain/exports.js'
+import { type Link, openChain } from '../chain/open.js'
+import { type Call, Running } from '../chain/running.js'
+import { ByteQueue } from '../protocol/byte-queue.js'
+import { optionBytesMax, outputBytesMax } from '../protocol/limits.js'
+import type { BufferPool } from './buffer-pool.js'
+import { type Agreement, Commands } from './commands.js'
+import type { Gate } from './concurrency.js'
+import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
+import { ReceiveBuffer, ReceiveBuffers } from './receive-buffer.js'
+import { ReplyQueue } from './reply-queue.js'
+import { Requests } from './requests.js'
+import { move } from './states.js'
+import type { Connect, Receiver, Transport } from './transport.js'
+
+/** What all connections of a server have in common. */
+export interface Host {
+  readonly links: readonly Link[]
+  readonly readOnly: boolean
+  readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
+  readonly pool: BufferPool
+  readonly log: Log
+  /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
+  gate(): Gate
+}
+
+/** How long a client that is being shut down may stay quiet before it is closed: time for what is on its way to us. */
+export const quietMs = 50
+
+class ClientGone extends Error {
+  override readonly name = 'ClientGone'
+}
+
+export class ClientConnection implements Connection {
+  readonly id: number
+  /** Resolves when the connection is closed, its callbacks have settled and its devices are closed. */
+  readonly closed: Promise<void>
+  readonly #host: Host
+  readonly #log: Log
+  readonly #gate: Gate
+  readonly #transport: Transport
+  readonly #buffers: ReceiveBuffers
+  readonly #running = new Running()
+  readonly #queue = new ByteQueue()
+  readonly #peerOf: () => Peer
+  #peer: Peer | undefined
+  #state: ConnectionState = 'greeting'
+  #abort: AbortController | undefined
+  #dropped = false
+  #exportName = ''
+  #device: { readonly name: string; readonly device: Device } | undefined
+  #phase: { readonly replies: ReplyQueue; readonly commands: Commands; readonly requests: Requests } | undefined
+  /** The next bytes come into a payload, not into a receive buffer. */
+  #inPlace = false
+  #reading = true
+  #waitsForGate = false
+  #flushScheduled = false
+  /** Set once the connection ends when it is idle: after so many ms of quiet. */
+  #lingerMs: number | undefined
+  #linger: NodeJS.Timeout | undefined
+  #softened = false
+  #optionInHand = false
+  #onSettled = () => {}
+
+  constructor(id: number, connect: Connect, peerOf: () => Peer, host: Host) {
+    this.id = id
+    this.#host = host
+    this.#peerOf = peerOf
+    this.#log = host.log.child(`client ${id}`)
+    this.#gate = host.gate()
+    this.#buffers = new ReceiveBuffers(host.pool)
+    const receiver: Receiver = {
+      buffer: () => this.#nextMemory(),
+      received: (length, chunk) => this.#received(length, chunk),
+      ended: () => this.#ended(),
+      closed: (error) => this.#streamClosed(error),
+    }
+    this.#transport = connect(receiver)
+    this.closed = this.#live()
+  }
+
+  get peer(): Peer {
+    this.#peer ??= this.#peerOf()
+    return this.#peer
+  }
+  get state(): ConnectionState {
+    return this.#state
+  }
+  get exportName(): string {
+    return this.#exportName
+  }
+  get readOnly(): boolean {
+    return this.#host.readOnly
+  }
+  get tls(): boolean {
+    return false
+  }
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      if (this.#dropped) this.#abort.abort()
+    }
+    return this.#abort.signal
+  }
+
+  disconnect(force: boolean, options: { readonly lingerMs?: number } = {}): void {
+    if (this.#log.debugging) this.#log.debug(`disconnect force=${force} in state ${this.#state}`)
+    if (this.#state === 'closed' || this.#device === undefined) return
+    if (force) this.drop('disconnect by force')
+    else this.soften(options.lingerMs)
+  }
+
+  /** Soft disconnect, also before a device is open. With `lingerMs`: closes after so long a quiet. */
+  soften(lingerMs?: number): void {
+    if (this.#state === 'closed') return
+    this.#softened = true
+    if (this.#state === 'transmission') this.#enter('draining')
+    this.#phase?.requests.refuseAll()
+    if (lingerMs !== undefined) this.#endAfterQuiet(lingerMs)
+  }
+
+  /** Ends at once: nothing more is sent or answered (LIFECYCLE C1). Also ends a stream that cannot finish. */
+  drop(why: string): void {
+    if (this.#state !== 'closed') {
+      if (this.#log.debugging) this.#log.debug(`dropped: ${why}`)
+      this.#enter('closed')
+      this.#dropped = true
+      this.#phase?.replies.discard()
+    }
+    this.#transport.stream.destroy()
+    // A connection that closed in order may still wait for callbacks: a drop tells them to stop.
+    this.#dropped = true
+    this.#abort?.abort()
+  }
+
+  /** The innermost callback that has not settled. */
+  stuck(): Call | undefined {
+    return this.#running.stuck()
+  }
+
+  #enter(state: ConnectionState): void {
+    if (this.#log.debugging) this.#log.debug(`${this.#state} -> ${state}`)
+    this.#state = move(this.#state, state)
+    if (state !== 'closed') return
+    clearTimeout(this.#linger)
+    this.#phase?.commands.mute()
+    this.#phase?.requests.stop()
+    this.#queue.end(new ClientGone('the connection is closed'))
+  }
+
+  /** Closes in order: all that was answered has been written. */
+  #finish(): void {
+    if (this.#state === 'closed') return
+    this.#enter('closed')
+    const { stream } = this.#transport
+    stream.end(() => stream.destroy())
+  }
+
+  async #live(): Promise<void> {
+    await this.#open()
+    await new Promise<void>((resolve) => {
+      this.#onSettled = () => {
+        if (this.#state === 'closed' && (this.#phase?.commands.inFlight ?? 0) === 0) resolve()
+      }
+      this.#onClosed = this.#onSettled
+      this.#onSettled()
+    })
+    this.#buffers.release()
+    await this.#gate.run(() => this.#device?.device.close())
+  }
+  #onClosed = () => {}
+
+  /** From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection. */
+  async #open(): Promise<void> {
+    const { handshakeTimeoutMs } = this.#host.settings
+    const timeout = handshakeTimeoutMs > 0 ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
+    try {
+      for (const { name, instance } of this.#host.links)
+        if (instance.accept)
+          await this.#running.watch(name, 'accept', this.#gate.run(async () => instance.accept?.(this)))
+      this.#transport.resume()
+      const agreement = await shakeHands(this.#session())
+      if (agreement) this.#begin(agreement)
+      else this.#finish()
+    } catch (error) {
+      if (!(error instanceof ClientGone)) this.#log.error(messageOf(error))
+      this.drop(messageOf(error))
+    }
+    clearTimeout(timeout)
+  }
+
+  #timedOut(): void {
+    const { handshakeTimeoutMs } = this.#host.settings
+    this.#log.error(`the handshake took longer than ${handshakeTimeoutMs} ms`)
+    this.drop('handshake timeout')
+  }
+
+  #session(): Session {
+    const connection = this
+    return {
+      settings: this.#host.settings,
+      readOnly: this.#host.readOnly,
+      get draining() {
+        return connection.#softened
+      },
+      take: (length) => {
+        const bytes = this.#queue.take(length)
+        this.#readOn()
+        return bytes
+      },
+      send: (bytes) => this.#send(bytes),
+      greeted: () => this.#enter('options'),
+      optionInHand: (inHand) => {
+        this.#optionInHand = inHand
+        this.#active()
+      },
+      exports: () => this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
+      canonicalName: async (name) => name || this.#defaultExport(),
+      open: (name) => this.#openDevice(name),
+      debug: (message) => {
+        if (this.#log.debugging) this.#log.debug(message())
+      },
+    }
+  }
+
+  #openRequest(exportName: string): OpenRequest {
+    return { exportName, readOnly: this.#host.readOnly, tls: false, connection: this }
+  }
+
+  #defaultExport(): Promise<string> {
+    return this.#gate.run(() => defaultExport(this.#host.links, this.#openRequest(''), this.#running))
+  }
+
+  /** One device at a time, and the same for each option that names the same export. */
+  async #openDevice(name: string): Promise<Device> {
+    if (this.#device?.name === name) return this.#device.device
+    const last = this.#device
+    this.#device = undefined
+    if (last) await this.#gate.run(() => last.device.close())
+    this.#exportName = name
+    const exportName = name || (await this.#defaultExport())
+    const device = await this.#gate.run(() => openChain(this.#host.links, this.#openRequest(exportName), this.#running))
+    this.#device = { name, device }
+    if (this.#state === 'closed') throw new ClientGone('the client left while its export was opened')
+    return device
+  }
+
+  async #send(bytes: Uint8Array): Promise<void> {
+    const { stream } = this.#transport
+    if (this.#state === 'closed') throw new ClientGone('the connection is closed')
+    stream.write(bytes)
+    if (stream.writableLength > outputBytesMax) await drained(stream)
+  }
+
+  #begin(agreement: Agreement): void {
+    const { pool } = this.#host
+    const replies = new ReplyQueue(this.#transport.stream, pool, agreement.mode, () => this.#goOn())
+    const commands = new Commands(agreement, replies, pool, this.#gate, this.#log, {
+      settled: () => this.#settled(),
+      bug: (error) => {
+        this.#log.error(`this is a bug: ${error.stack ?? messageOf(error)}`)
+        this.drop('bug')
+      },
+    })
+    const requests = new Requests(agreement, commands, replies, this.#buffers, pool, {
+      disconnected: () => this.#endAfterQuiet(0),
+      lost: (why) => {
+        this.#log.error(why)
+        this.drop(why)
+      },
+    })
+    this.#phase = { replies, commands, requests }
+    this.#enter('transmission')
+    if (this.#softened) this.soften()
+    const rest = this.#queue.takeRest()
+    const open = requests.receive(new ReceiveBuffer(rest), rest.length)
+    this.#afterBatch(open)
+    if (open) this.#readOn()
+  }
+
+  #nextMemory(): Uint8Array {
+    const place = this.#phase?.requests.place()
+    this.#inPlace = place !== undefined
+    return place ?? this.#buffers.current.bytes
+  }
+
+  #received(length: number, chunk: Uint8Array | undefined): boolean {
+    if (this.#state === 'closed') return false
+    const phase = this.#phase
+    if (phase === undefined) {
+      this.#queue.push(chunk ?? this.#buffers.current.bytes.subarray(0, length))
+      if (chunk === undefined) this.#buffers.next(length)
+      this.#reading = this.#queue.length <= 2 * optionBytesMax
+      return this.#reading
+    }
+    let open: boolean
+    if (chunk !== undefined) open = phase.requests.receive(new ReceiveBuffer(chunk), length)
+    else if (this.#inPlace) open = phase.requests.receivedInPlace(length)
+    else {
+      open = phase.requests.receive(this.#buffers.current, length)
+      this.#buffers.next(length)
+    }
+    return this.#afterBatch(open)
+  }
+
+  /** Sends what a batch of requests gave, and sees to what comes next. `open`: more may be received. */
+  #afterBatch(open: boolean): boolean {
+    this.#phase?.replies.flush()
+    this.#reading = open
+    if (!open) this.#waitForGate()
+    this.#active()
+    return open
+  }
+
+  /** A gate that is shared may be full of others' requests: then it is the gate that tells when to go on. */
+  #waitForGate(): void {
+    if (!this.#gate.full || this.#waitsForGate || this.#state === 'closed') return
+    this.#waitsForGate = true
+    this.#gate.whenFree(() => {
+      this.#waitsForGate = false
+      this.#goOn()
+    })
+  }
+
+  /** There may be room again: goes on with what was received, then with receiving. */
+  #goOn(): void {
+    if (this.#phase === undefined || this.#state === 'closed') return
+    if (this.#reading) {
+      this.#active()
+      return
+    }
+    if (this.#afterBatch(this.#phase.requests.resume())) this.#transport.resume()
+  }
+
+  #readOn(): void {
+    if (this.#reading) return
+    this.#reading = true
+    this.#transport.resume()
+  }
+
+  /** A request that waited was answered. */
+  #settled(): void {
+    if (this.#state === 'closed') {
+      this.#onSettled()
+      return
+    }
+    if (!this.#reading) this.#goOn()
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    // While others are in flight, their answers may join this batch.
+    const waits = (this.#phase?.commands.inFlight ?? 0) > 0
+    if (waits) setImmediate(this.#scheduledFlush)
+    else process.nextTick(this.#scheduledFlush)
+  }
+
+  #scheduledFlush = (): void => {
+    this.#flushScheduled = false
+    if (this.#state === 'closed') return
+    this.#phase?.replies.flush()
+    this.#active()
+  }
+
+  /** The peer will send no more. */
+  #ended(): void {
+    if (this.#state === 'closed') return
+    if (this.#phase === undefined || this.#phase.requests.midRequest) this.drop('the client left')
+    else this.#endAfterQuiet(0)
+  }
+
+  #streamClosed(error: Error | undefined): void {
+    if (error && this.#log.debugging) this.#log.debug(error.message)
+    if (this.#state !== 'closed') this.drop('the client is gone')
+    this.#onClosed()
+  }
+
+  #endAfterQuiet(ms: number): void {
+    if (this.#state === 'transmission') this.#enter('draining')
+    this.#lingerMs = Math.min(ms, this.#lingerMs ?? ms)
+    this.#active()
+  }
+
+  /** Something happened: where the end is near, the quiet begins anew. */
+  #active(): void {
+    if (this.#lingerMs === undefined || this.#state === 'closed') return
+    clearTimeout(this.#linger)
+    if (!this.#idle) return
+    if (this.#lingerMs === 0) this.#finish()
+    else this.#linger = setTimeout(() => this.#finish(), this.#lingerMs)
+  }
+
+  get #idle(): boolean {
+    if (this.#phase === undefined) return !this.#optionInHand
+    const { commands, requests, replies } = this.#phase
+    return commands.inFlight === 0 && requests.idle && replies.pendingBytes === 0
+  }
+}
+
+function drained(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.on('drain', done).on('close', done)
+  })
+}

@@ -1,0 +1,24 @@
+/** Which metadata contexts a client may select (NBD spec, "Metadata querying"). Pure. */
+import type { Device } from '../api/device.js'
+import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
+import type { MetaContext } from './block-status.js'
+
+/**
+ * Names that match the queries, in the device's order. To set, a query is a whole name. To list, it may also be a
+ * namespace and a colon, and no query asks for all.
+ */
+export function matchContexts(device: Device, queries: readonly string[], set: boolean): readonly string[] {
+  const all = [NBD_META_BASE_ALLOCATION, ...Object.keys(device.contexts)]
+  if (queries.length === 0) return set ? [] : all
+  return all.filter((name) =>
+    queries.some((query) => query === name || (!set && query.endsWith(':') && name.startsWith(query))),
+  )
+}
+
+/** Gives selected names their ids, as they were told to the client: counted from 1. */
+export function contextsOf(device: Device, names: readonly string[]): readonly MetaContext[] {
+  return names.flatMap((name, index) => {
+    const extents = name === NBD_META_BASE_ALLOCATION ? device.extents : device.contexts[name]
+    return extents ? [{ id: index + 1, name, extents }] : []
+  })
+}

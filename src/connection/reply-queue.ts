@@ -1,0 +1,270 @@
+/**
+ * Replies of one connection on their way out: headers and small data are copied into one buffer, large data goes out as
+ * it is, and a batch is written at once. Memory that was lent for data comes back when the socket has taken it.
+ */
+import type { Duplex } from 'node:stream'
+import type { Data } from '../api/device.js'
+import { isZeroes } from '../api/zeroes.js'
+import { setUint64, stringBytes, viewOf } from '../protocol/bytes.js'
+import {
+  NBD_CMD_FLAG_DF,
+  NBD_REPLY_FLAG_DONE,
+  NBD_REPLY_TYPE_BLOCK_STATUS,
+  NBD_REPLY_TYPE_BLOCK_STATUS_EXT,
+  NBD_REPLY_TYPE_ERROR,
+  NBD_REPLY_TYPE_NONE,
+  NBD_REPLY_TYPE_OFFSET_DATA,
+  NBD_REPLY_TYPE_OFFSET_HOLE,
+} from '../protocol/constants.js'
+import { copyBytesMax, holeBytesMin, outputBytes, outputBytesMax, stringBytesMax } from '../protocol/limits.js'
+import {
+  extendedChunkBytes,
+  putChunk,
+  putSimpleReply,
+  type Request,
+  simpleReplyBytes,
+} from '../protocol/transmission.js'
+import type { BufferPool } from './buffer-pool.js'
+
+/** What the client negotiated: which replies it understands. */
+export type ReplyMode = 'simple' | 'structured' | 'extended'
+
+/** The longest header with the fields that stand before data or a message. */
+const headerBytesMax = extendedChunkBytes + 16
+
+export class ReplyQueue {
+  readonly #stream: Duplex
+  readonly #pool: BufferPool
+  readonly #mode: ReplyMode
+  readonly #onTaken: () => void
+  /** The buffer being filled: `#start` to `#end` is not yet in `#parts`. */
+  #output: Uint8Array | undefined
+  #view: DataView = new DataView(new ArrayBuffer(0))
+  #start = 0
+  #end = 0
+  /** Sealed parts of this batch, in order. */
+  #parts: Uint8Array[] = []
+  #batchBytes = 0
+  #congested = false
+  /** To give back to the pool when the socket has taken everything written so far. */
+  #held: Uint8Array[] = []
+
+  /** `onTaken` is called when the socket has taken all that was written, where it did not take it at once. */
+  constructor(stream: Duplex, pool: BufferPool, mode: ReplyMode, onTaken: () => void) {
+    this.#stream = stream
+    this.#pool = pool
+    this.#mode = mode
+    this.#onTaken = onTaken
+  }
+
+  /** Bytes queued since the last flush. */
+  get batchBytes(): number {
+    return this.#batchBytes
+  }
+
+  /** True while the client takes its replies too slowly: no more should be asked of the device. */
+  get congested(): boolean {
+    return this.#congested
+  }
+
+  /** Bytes queued or written, and not yet taken by the socket. */
+  get pendingBytes(): number {
+    return this.#batchBytes + this.#stream.writableLength
+  }
+
+  /** Success, without data. */
+  done(request: Request): void {
+    this.#room(extendedChunkBytes)
+    if (this.#mode !== 'extended') this.#simple(request, 0)
+    else this.#chunk(request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_NONE, 0)
+  }
+
+  /** An error, with its message where the client can take one. */
+  error(request: Request, error: number, message: string): void {
+    if (this.#mode === 'simple') {
+      this.#room(simpleReplyBytes)
+      this.#simple(request, error)
+      return
+    }
+    const text = stringBytes(message, stringBytesMax)
+    this.#room(headerBytesMax + text.length)
+    const at = this.#chunk(request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, 6 + text.length)
+    this.#view.setUint32(at, error)
+    this.#view.setUint16(at + 4, text.length)
+    this.#output?.set(text, at + 6)
+    this.#advance(at + 6 + text.length)
+  }
+
+  /** All that a READ asked for. */
+  data(request: Request, data: Data): void {
+    if (this.#mode === 'simple') {
+      this.#room(simpleReplyBytes)
+      this.#simple(request, 0)
+      this.#payload(data)
+    } else if (data instanceof Uint8Array) this.#content(request, request.offset, data.length, data, true)
+    else if (request.flags & NBD_CMD_FLAG_DF) this.#dataChunk(request, request.offset, request.length, data, true)
+    else this.#sparse(request, data)
+  }
+
+  /** Parts by turns of data and of zeroes: each run is a chunk of its own. */
+  #sparse(request: Request, parts: readonly Uint8Array[]): void {
+    let offset = request.offset
+    for (let index = 0; index < parts.length; ) {
+      const first = index
+      let length = 0
+      const hole = isHole(parts[index])
+      for (let part = parts[index]; part !== undefined && isHole(part) === hole; part = parts[++index])
+        length += part.length
+      this.#content(request, offset, length, parts.slice(first, index), index === parts.length)
+      offset += length
+    }
+  }
+
+  #content(request: Request, offset: number, length: number, data: Data, last: boolean): void {
+    const first = data instanceof Uint8Array ? data : data[0]
+    if (isHole(first)) this.#holeChunk(request, offset, length, last)
+    else this.#dataChunk(request, offset, length, data, last)
+  }
+
+  #dataChunk(request: Request, offset: number, length: number, data: Data, last: boolean): void {
+    this.#room(headerBytesMax)
+    const at = this.#chunk(request, last ? NBD_REPLY_FLAG_DONE : 0, NBD_REPLY_TYPE_OFFSET_DATA, 8 + length)
+    setUint64(this.#view, at, offset)
+    this.#advance(at + 8)
+    this.#payload(data)
+  }
+
+  #holeChunk(request: Request, offset: number, length: number, last: boolean): void {
+    this.#room(headerBytesMax)
+    const at = this.#chunk(request, last ? NBD_REPLY_FLAG_DONE : 0, NBD_REPLY_TYPE_OFFSET_HOLE, 12)
+    setUint64(this.#view, at, offset)
+    this.#view.setUint32(at + 8, length)
+    this.#advance(at + 12)
+  }
+
+  /** Runs of one metadata context: lengths and flags by turns. The last context ends the reply. */
+  status(request: Request, contextId: number, runs: readonly number[], last: boolean): void {
+    const extended = this.#mode === 'extended'
+    const count = runs.length / 2
+    const type = extended ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT : NBD_REPLY_TYPE_BLOCK_STATUS
+    const length = extended ? 8 + 16 * count : 4 + 8 * count
+    this.#room(headerBytesMax)
+    const at = this.#chunk(request, last ? NBD_REPLY_FLAG_DONE : 0, type, length)
+    this.#view.setUint32(at, contextId)
+    if (extended) this.#view.setUint32(at + 4, count)
+    this.#advance(at + (extended ? 8 : 4))
+    const bytes = new Uint8Array(runs.length * (extended ? 8 : 4))
+    const view = viewOf(bytes)
+    for (const [index, value] of runs.entries())
+      if (extended) setUint64(view, 8 * index, value)
+      else view.setUint32(4 * index, value)
+    this.#payload(bytes)
+  }
+
+  /** Writes all that is queued. */
+  flush(): void {
+    if (this.#batchBytes === 0) return
+    this.#seal()
+    const parts = this.#parts
+    const last = parts.length - 1
+    this.#parts = []
+    this.#batchBytes = 0
+    if (this.#output !== undefined) this.#held.push(this.#output)
+    this.#output = undefined
+    if (last > 0) this.#stream.cork()
+    for (const [index, part] of parts.entries())
+      if (index === last) this.#stream.write(part, this.#written)
+      else this.#stream.write(part)
+    if (last > 0) this.#stream.uncork()
+    const unwritten = this.#stream.writableLength
+    if (unwritten === 0) this.#giveBack()
+    else this.#congested ||= unwritten > outputBytesMax
+  }
+
+  /** Throws away what is queued: the connection was dropped. */
+  discard(): void {
+    this.#parts = []
+    this.#batchBytes = 0
+    this.#output = undefined
+    this.#held = []
+  }
+
+  #written = (): void => {
+    if (this.#stream.writableLength !== 0 || this.#stream.destroyed) return
+    this.#giveBack()
+    this.#congested = false
+    this.#onTaken()
+  }
+
+  #giveBack(): void {
+    for (const view of this.#held) this.#pool.give(view)
+    this.#held.length = 0
+  }
+
+  #simple(request: Request, error: number): void {
+    putSimpleReply(this.#view, this.#end, request, error)
+    this.#advance(this.#end + simpleReplyBytes)
+  }
+
+  #chunk(request: Request, flags: number, type: number, length: number): number {
+    const at = putChunk(this.#view, this.#end, this.#mode === 'extended', request, flags, type, length)
+    this.#advance(at)
+    return at
+  }
+
+  #advance(to: number): void {
+    this.#batchBytes += to - this.#end
+    this.#end = to
+  }
+
+  #payload(data: Data): void {
+    if (data instanceof Uint8Array) {
+      const copied = this.#part(data)
+      if (this.#pool.takeBack(data)) {
+        if (copied) this.#pool.give(data)
+        else this.#held.push(data)
+      }
+    } else
+      for (const part of data) {
+        this.#part(part)
+        // Several parts may lie in the same memory: it is kept until all of them are on their way.
+        if (this.#pool.takeBack(part)) this.#held.push(part)
+      }
+  }
+
+  /** Queues bytes; true where they were copied. */
+  #part(part: Uint8Array): boolean {
+    if (part.length > copyBytesMax) {
+      this.#seal()
+      this.#parts.push(part)
+      this.#batchBytes += part.length
+      return false
+    }
+    this.#room(part.length)
+    this.#output?.set(part, this.#end)
+    this.#advance(this.#end + part.length)
+    return true
+  }
+
+  /** What was put so far becomes a part of the batch. */
+  #seal(): void {
+    if (this.#output === undefined || this.#start === this.#end) return
+    this.#parts.push(this.#output.subarray(this.#start, this.#end))
+    this.#start = this.#end
+  }
+
+  /** Makes sure that the output buffer has room for `length` bytes more. */
+  #room(length: number): void {
+    if (this.#output !== undefined && this.#end + length <= this.#output.length) return
+    this.#seal()
+    if (this.#output !== undefined) this.#held.push(this.#output)
+    this.#output = this.#pool.take(outputBytes)
+    this.#view = viewOf(this.#output)
+    this.#start = 0
+    this.#end = 0
+  }
+}
+
+function isHole(part: Uint8Array | undefined): boolean {
+  return part !== undefined && part.length >= holeBytesMin && isZeroes(part)
+}

@@ -1,0 +1,242 @@
+/**
+ * The decode loop of the transmission phase: every request in what was received, one after the other, synchronously.
+ * It stops at the limits and goes on when there is room; nothing that was received is lost in between.
+ */
+import {
+  NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_DISC,
+  NBD_EINVAL,
+  NBD_ESHUTDOWN,
+} from '../protocol/constants.js'
+import {
+  batchBytesMax,
+  payloadDrainBytesMax,
+  receiveIntoPlaceBytes,
+  statusPayloadBytesMax,
+} from '../protocol/limits.js'
+import {
+  decodeRequest,
+  emptyRequest,
+  extendedRequestBytes,
+  type Request,
+  requestBytes,
+} from '../protocol/transmission.js'
+import type { BufferPool } from './buffer-pool.js'
+import type { Agreement, Commands } from './commands.js'
+import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
+import type { ReplyQueue } from './reply-queue.js'
+import { commandName, payloadBytes, type Refusal, refusal } from './validate.js'
+
+/** What the loop tells its connection. */
+export interface RequestEvents {
+  /** The client sent NBD_CMD_DISC. */
+  disconnected(): void
+  /** The stream has lost its step: nothing more can be understood. */
+  lost(why: string): void
+}
+
+/** Received bytes that wait for room. */
+interface Tail {
+  readonly buffer: ReceiveBuffer
+  at: number
+  readonly end: number
+}
+
+const noBytes = new Uint8Array(0)
+const shutdown: Refusal = { error: NBD_ESHUTDOWN, message: 'the server is shutting down this connection' }
+
+export class Requests {
+  readonly #agreement: Agreement
+  readonly #extended: boolean
+  readonly #commands: Commands
+  readonly #replies: ReplyQueue
+  readonly #buffers: ReceiveBuffers
+  readonly #pool: BufferPool
+  readonly #events: RequestEvents
+  /** The request in hand: the same object for each, so that a request costs no memory. */
+  readonly #request: Request = emptyRequest()
+  /** A header that came in pieces. */
+  readonly #head = new ReceiveBuffer(new Uint8Array(extendedRequestBytes))
+  #headLength = 0
+  /** A payload that came, or still comes, in pieces. */
+  #payload: Uint8Array | undefined
+  #filled = 0
+  /** Payload of a refused request, still to be thrown away. */
+  #skip = 0
+  #tail: Tail | undefined
+  #refuseAll = false
+  #stopped = false
+
+  constructor(
+    agreement: Agreement,
+    commands: Commands,
+    replies: ReplyQueue,
+    buffers: ReceiveBuffers,
+    pool: BufferPool,
+    events: RequestEvents,
+  ) {
+    this.#agreement = agreement
+    this.#extended = agreement.mode === 'extended'
+    this.#commands = commands
+    this.#replies = replies
+    this.#buffers = buffers
+    this.#pool = pool
+    this.#events = events
+  }
+
+  /** True in the middle of a header or a payload: an end of the stream here is a client that died. */
+  get midRequest(): boolean {
+    return this.#headLength > 0 || this.#skip > 0 || (this.#payload !== undefined && this.#filled < this.#payload.length)
+  }
+
+  /** True when nothing received waits to be looked at or run. */
+  get idle(): boolean {
+    return this.#tail === undefined && this.#payload === undefined
+  }
+
+  /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
+  refuseAll(): void {
+    this.#refuseAll = true
+  }
+
+  /** Nothing more is looked at. */
+  stop(): void {
+    this.#stopped = true
+    this.#tail = undefined
+    this.#payload = undefined
+  }
+
+  /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
+  place(): Uint8Array | undefined {
+    const payload = this.#payload
+    if (payload === undefined || payload.length - this.#filled < receiveIntoPlaceBytes) return undefined
+    return payload.subarray(this.#filled)
+  }
+
+  /** `length` bytes came into what `place` gave. False: no more for now. */
+  receivedInPlace(length: number): boolean {
+    this.#filled += length
+    return this.resume()
+  }
+
+  /** `end` bytes came into `buffer`. False: no more for now. */
+  receive(buffer: ReceiveBuffer, end: number): boolean {
+    this.#parse(buffer, 0, end)
+    return this.#tail === undefined && !this.#full
+  }
+
+  /** There may be room again. True: everything received was looked at, more may come. */
+  resume(): boolean {
+    const tail = this.#tail
+    this.#tail = undefined
+    if (tail) {
+      this.#parse(tail.buffer, tail.at, tail.end)
+      this.#buffers.unpin(tail.buffer)
+    } else this.#parse(this.#head, 0, 0)
+    return this.#tail === undefined && !this.#full
+  }
+
+  get #full(): boolean {
+    // Refused requests wait for no device, but they do wait for the client to take its answers.
+    return this.#replies.congested || (this.#commands.full && !this.#refuseAll)
+  }
+
+  #parse(buffer: ReceiveBuffer, from: number, end: number): void {
+    const headerBytes = this.#extended ? extendedRequestBytes : requestBytes
+    let at = from
+    while (!this.#stopped) {
+      if (this.#payload !== undefined) {
+        at += this.#fill(this.#payload, buffer, at, end)
+        if (this.#filled < this.#payload.length) break
+        if (this.#commands.full) break
+        this.#runPayload(this.#payload)
+      } else if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, end - at)
+        this.#skip -= skipped
+        at += skipped
+        if (this.#skip > 0) break
+      } else if (at === end || this.#full) break
+      else if (this.#headLength > 0 || end - at < headerBytes) {
+        const taken = Math.min(headerBytes - this.#headLength, end - at)
+        this.#head.bytes.set(buffer.bytes.subarray(at, at + taken), this.#headLength)
+        this.#headLength += taken
+        at += taken
+        if (this.#headLength < headerBytes) break
+        this.#headLength = 0
+        at = this.#next(this.#head, 0, buffer, at, end)
+      } else at = this.#next(buffer, at, buffer, at + headerBytes, end)
+      if (this.#replies.batchBytes >= batchBytesMax) this.#replies.flush()
+    }
+    if (at < end && !this.#stopped) {
+      buffer.pins++
+      this.#tail = { buffer, at, end }
+    }
+  }
+
+  /** Decodes the request at `headerAt` of `head`; its payload, if any, begins at `at`. Returns where to go on. */
+  #next(head: ReceiveBuffer, headerAt: number, buffer: ReceiveBuffer, at: number, end: number): number {
+    const request = this.#request
+    if (!decodeRequest(head.view, headerAt, this.#extended, request)) {
+      this.#events.lost(`a request begins with 0x${head.view.getUint32(headerAt).toString(16)}, which is no magic`)
+      return end
+    }
+    if (request.type === NBD_CMD_DISC) {
+      this.#stopped = true
+      this.#events.disconnected()
+      return end
+    }
+    const payload = payloadBytes(request, this.#agreement.mode)
+    const refused = this.#refuse(request, payload)
+    if (refused) {
+      if (payload > payloadDrainBytesMax) {
+        this.#events.lost(`${commandName(request.type)} with a payload of ${payload} bytes`)
+        return end
+      }
+      this.#commands.refuse(request, refused)
+      this.#skip = payload
+      return at
+    }
+    if (payload === 0) {
+      this.#commands.run(request, noBytes)
+      return at
+    }
+    if (end - at < payload || request.type === NBD_CMD_BLOCK_STATUS) {
+      this.#payload = this.#pool.take(payload)
+      this.#filled = 0
+      return at
+    }
+    const waiting = this.#commands.run(request, buffer.bytes.subarray(at, at + payload))
+    if (waiting) {
+      buffer.pins++
+      void waiting.then(() => this.#buffers.unpin(buffer))
+    }
+    return at + payload
+  }
+
+  #refuse(request: Request, payload: number): Refusal | undefined {
+    if (this.#refuseAll) return shutdown
+    // What BLOCK_STATUS with a payload asks for stands in the payload.
+    if (request.type !== NBD_CMD_BLOCK_STATUS || payload === 0) return refusal(request, this.#agreement)
+    if (payload <= statusPayloadBytesMax) return undefined
+    return { error: NBD_EINVAL, message: `block status: a payload of ${payload} bytes, at most ${statusPayloadBytesMax}` }
+  }
+
+  #fill(payload: Uint8Array, buffer: ReceiveBuffer, at: number, end: number): number {
+    const taken = Math.min(payload.length - this.#filled, end - at)
+    payload.set(buffer.bytes.subarray(at, at + taken), this.#filled)
+    this.#filled += taken
+    return taken
+  }
+
+  #runPayload(payload: Uint8Array): void {
+    this.#payload = undefined
+    if (this.#request.type === NBD_CMD_BLOCK_STATUS) {
+      this.#commands.runStatusPayload(this.#request, payload)
+      this.#pool.give(payload)
+      return
+    }
+    const waiting = this.#commands.run(this.#request, payload)
+    if (waiting) void waiting.then(() => this.#pool.give(payload))
+    else this.#pool.give(payload)
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * A stream as a connection needs it: bytes in without a copy where that can be had, bytes out, pause, the end.
+ * The one file that knows how an accepted socket is made to receive into our own memory.
+ */
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+/** What a connection does with what comes. */
+export interface Receiver {
+  /** The memory for the next bytes. */
+  buffer(): Uint8Array
+  /**
+   * `length` bytes came into what `buffer` gave, or all of `chunk` in memory of its own. They may be used until this
+   * returns. False: no more until `resume`.
+   */
+  received(length: number, chunk?: Uint8Array): boolean
+  /** The peer will send no more. */
+  ended(): void
+  /** The stream is gone; `error` says why, where it was not asked for. */
+  closed(error: Error | undefined): void
+}
+
+export interface Transport {
+  readonly stream: Duplex
+  /** Begins to read, or goes on after `received` returned false. */
+  resume(): void
+}
+
+/** Makes the transport that gives what it receives to `receiver`. It does not read before `resume`. */
+export type Connect = (receiver: Receiver) => Transport
+
+/** Any stream: its own chunks are used. */
+export function overStream(stream: Duplex): Connect {
+  return (receiver) => {
+    stream.pause()
+    stream.on('data', (chunk: Uint8Array) => {
+      if (!receiver.received(chunk.length, chunk)) stream.pause()
+    })
+    watchEnd(stream, receiver)
+    return { stream, resume: () => void stream.resume() }
+  }
+}
+
+/**
+ * A socket accepted with `pauseOnConnect`. Node lets a socket receive into the program's memory (`onread`) only when the
+ * program makes the socket, so a new one is made over the same handle, and the old one forgets it. Where that is not
+ * possible in the running Node, the socket is used as any stream: slower, never wrong.
+ */
+export function overSocket(accepted: Socket): Connect {
+  return (receiver) => {
+    const stream = adopt(accepted, {
+      buffer: () => receiver.buffer(),
+      callback: (length) => receiver.received(length),
+    })
+    if (stream === undefined) return overStream(accepted)(receiver)
+    watchEnd(stream, receiver)
+    return { stream, resume: () => void stream.resume() }
+  }
+}
+
+interface OnRead {
+  buffer(): Uint8Array
+  callback(length: number): boolean
+}
+
+function adopt(accepted: Socket, onread: OnRead): Socket | undefined {
+  const holder = accepted as unknown as { _handle: object | null }
+  const handle = holder._handle
+  if (!canAdopt || handle === null || typeof handle !== 'object') return undefined
+  try {
+    const options = { handle, onread, allowHalfOpen: true, pauseOnCreate: true }
+    const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0])
+    holder._handle = null
+    accepted.destroy()
+    return socket
+  } catch {
+    return undefined
+  }
+}
+
+/** Other runtimes wear Node's interface without its inside. */
+const canAdopt = process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
+
+function watchEnd(stream: Duplex, receiver: Receiver): void {
+  let failure: Error | undefined
+  stream.on('end', () => receiver.ended())
+  stream.on('error', (error) => {
+    failure = error
+  })
+  stream.on('close', () => receiver.closed(failure))
+}

@@ -1,0 +1,157 @@
+/** Which requests an export takes (NBD spec, "Command flags", "Request types", "Error values"). Pure. */
+import type { Device } from '../api/device.js'
+import {
+  NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
+  NBD_CMD_DISC,
+  NBD_CMD_FLAG_DF,
+  NBD_CMD_FLAG_FAST_ZERO,
+  NBD_CMD_FLAG_FUA,
+  NBD_CMD_FLAG_NO_HOLE,
+  NBD_CMD_FLAG_PAYLOAD_LEN,
+  NBD_CMD_FLAG_REQ_ONE,
+  NBD_CMD_FLUSH,
+  NBD_CMD_READ,
+  NBD_CMD_TRIM,
+  NBD_CMD_WRITE,
+  NBD_CMD_WRITE_ZEROES,
+  NBD_EINVAL,
+  NBD_ENOSPC,
+  NBD_EOVERFLOW,
+  NBD_EPERM,
+  NBD_FLAG_BLOCK_STATUS_PAYLOAD,
+  NBD_FLAG_CAN_MULTI_CONN,
+  NBD_FLAG_HAS_FLAGS,
+  NBD_FLAG_READ_ONLY,
+  NBD_FLAG_ROTATIONAL,
+  NBD_FLAG_SEND_CACHE,
+  NBD_FLAG_SEND_DF,
+  NBD_FLAG_SEND_FAST_ZERO,
+  NBD_FLAG_SEND_FLUSH,
+  NBD_FLAG_SEND_FUA,
+  NBD_FLAG_SEND_TRIM,
+  NBD_FLAG_SEND_WRITE_ZEROES,
+} from '../protocol/constants.js'
+import { payloadBytesMax } from '../protocol/limits.js'
+import type { Request } from '../protocol/transmission.js'
+import type { ReplyMode } from './reply-queue.js'
+
+/** What was agreed in the handshake, as far as requests are judged by it. */
+export interface Terms {
+  readonly device: Device
+  readonly readOnly: boolean
+  readonly mode: ReplyMode
+  /** Metadata contexts that the client selected. */
+  readonly contextCount: number
+}
+
+/** Transmission flags of an export (NBD spec, "Transmission flags"). */
+export function transmissionFlags({ device: { can, rotational }, readOnly, mode, contextCount }: Terms): number {
+  let flags = NBD_FLAG_HAS_FLAGS
+  if (readOnly) flags |= NBD_FLAG_READ_ONLY
+  else {
+    if (can.trim) flags |= NBD_FLAG_SEND_TRIM
+    if (can.zero !== 'none') flags |= NBD_FLAG_SEND_WRITE_ZEROES
+    if (can.zero !== 'none' && can.fastZero) flags |= NBD_FLAG_SEND_FAST_ZERO
+    if (can.fua !== 'none') flags |= NBD_FLAG_SEND_FUA
+  }
+  if (can.flush) flags |= NBD_FLAG_SEND_FLUSH
+  if (rotational) flags |= NBD_FLAG_ROTATIONAL
+  if (mode !== 'simple') flags |= NBD_FLAG_SEND_DF
+  if (can.multiConn) flags |= NBD_FLAG_CAN_MULTI_CONN
+  if (can.cache !== 'none') flags |= NBD_FLAG_SEND_CACHE
+  if (mode === 'extended' && contextCount > 0) flags |= NBD_FLAG_BLOCK_STATUS_PAYLOAD
+  return flags
+}
+
+/** Why a request is refused: an NBD error, and a message for a person. */
+export interface Refusal {
+  readonly error: number
+  readonly message: string
+}
+
+export function commandName(type: number): string {
+  return commandNames[type] ?? `unknown command ${type}`
+}
+const commandNames = ['read', 'write', 'disc', 'flush', 'trim', 'cache', 'zero', 'block status']
+
+/** Bytes that follow the request on the wire. */
+export function payloadBytes(request: Request, mode: ReplyMode): number {
+  // With extended headers a WRITE must carry the flag, but its bytes follow all the same.
+  if (request.type === NBD_CMD_WRITE) return request.length
+  return mode === 'extended' && request.flags & NBD_CMD_FLAG_PAYLOAD_LEN ? request.length : 0
+}
+
+/** Undefined where the request may go to the device. */
+export function refusal(request: Request, terms: Terms): Refusal | undefined {
+  const { type, flags, offset, length } = request
+  const { device, readOnly } = terms
+  const { size, can, blockSize } = device
+
+  if (type > NBD_CMD_BLOCK_STATUS || type === NBD_CMD_DISC) return invalid(`${commandName(type)}`)
+  if (flags & ~allowedFlags(type, terms)) return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
+
+  if (type === NBD_CMD_FLUSH) {
+    if (!can.flush) return unsupported(request)
+    return offset === 0 && length === 0 ? undefined : invalid(`${describe(request)}: expected offset and length 0`)
+  }
+
+  const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
+  if (writes && readOnly) return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
+  if (type === NBD_CMD_TRIM && !can.trim) return unsupported(request)
+  if (type === NBD_CMD_WRITE_ZEROES && can.zero === 'none') return unsupported(request)
+  if (type === NBD_CMD_CACHE && can.cache === 'none') return unsupported(request)
+  if (type === NBD_CMD_BLOCK_STATUS && terms.contextCount === 0)
+    return invalid('block status without a metadata context negotiated')
+
+  if (length === 0) return invalid(`${describe(request)}: a length of zero`)
+  if (offset + length > size) {
+    const error = type === NBD_CMD_WRITE || type === NBD_CMD_WRITE_ZEROES ? NBD_ENOSPC : NBD_EINVAL
+    return { error, message: `${describe(request)}: beyond the end (${size})` }
+  }
+  if (blockSize.minimum > 1 && (offset % blockSize.minimum !== 0 || length % blockSize.minimum !== 0))
+    return invalid(`${describe(request)}: not aligned to the minimum block size, ${blockSize.minimum}`)
+  if (type === NBD_CMD_READ || type === NBD_CMD_WRITE) {
+    const maximum = maximumPayload(device)
+    if (length > maximum) {
+      // Only a client that knows structured replies expects EOVERFLOW ("Structured replies" of NBD_CMD_READ).
+      const error = type === NBD_CMD_READ && terms.mode !== 'simple' ? NBD_EOVERFLOW : NBD_EINVAL
+      return { error, message: `${describe(request)}: the longest is ${maximum} bytes` }
+    }
+  }
+  return undefined
+}
+
+/** The longest READ or WRITE that an export takes, in bytes. */
+export function maximumPayload(device: Device): number {
+  return Math.min(payloadBytesMax, device.blockSize.maximum)
+}
+
+function allowedFlags(type: number, { device: { can }, readOnly, mode }: Terms): number {
+  // "This flag is valid for all commands", where it was offered.
+  const fua = can.fua !== 'none' && !readOnly ? NBD_CMD_FLAG_FUA : 0
+  switch (type) {
+    case NBD_CMD_READ:
+      return fua | (mode !== 'simple' ? NBD_CMD_FLAG_DF : 0)
+    case NBD_CMD_WRITE:
+      return fua | (mode === 'extended' ? NBD_CMD_FLAG_PAYLOAD_LEN : 0)
+    case NBD_CMD_WRITE_ZEROES:
+      return fua | NBD_CMD_FLAG_NO_HOLE | (can.fastZero ? NBD_CMD_FLAG_FAST_ZERO : 0)
+    case NBD_CMD_BLOCK_STATUS:
+      return fua | NBD_CMD_FLAG_REQ_ONE | (mode === 'extended' ? NBD_CMD_FLAG_PAYLOAD_LEN : 0)
+    default:
+      return fua
+  }
+}
+
+function describe({ type, offset, length }: Request): string {
+  return `${commandName(type)} ${length} at ${offset}`
+}
+
+function invalid(message: string): Refusal {
+  return { error: NBD_EINVAL, message }
+}
+
+function unsupported(request: Request): Refusal {
+  return invalid(`${describe(request)}: the export does not support it`)
+}

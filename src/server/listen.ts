@@ -1,0 +1,79 @@
+/** Where clients come from: TCP, Unix sockets, inherited descriptors. */
+import { createServer, type Socket, type Server as SocketServer } from 'node:net'
+import type { Peer } from '../api/connection.js'
+import { ConfigError, messageOf } from '../api/errors.js'
+import type { ListenTarget } from '../api/server.js'
+import { libc } from '../lib/libc.js'
+
+/** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
+const socketPathBytesMax = 107
+
+/** Connections that wait to be accepted; the system may allow fewer. */
+const backlog = 1024
+
+/**
+ * Listens, and gives each accepted socket to `accept`: paused, and half-open when the client ends its side, so that it
+ * still gets its answers.
+ *
+ * @throws ConfigError that names the address.
+ */
+export async function listen(target: ListenTarget, accept: (socket: Socket) => void): Promise<SocketServer> {
+  if ('path' in target && Buffer.byteLength(target.path) > socketPathBytesMax)
+    throw new ConfigError(
+      `the path of a Unix socket has at most ${socketPathBytesMax} bytes, ${target.path} has ${Buffer.byteLength(target.path)}`,
+    )
+  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ ...target, backlog }, resolve)
+    })
+  } catch (error) {
+    throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
+  }
+  return server
+}
+
+function nameOf(target: ListenTarget): string {
+  if ('path' in target) return target.path
+  if ('fd' in target) return `file descriptor ${target.fd}`
+  return `${target.host ?? '*'}:${target.port}`
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code === 'EADDRINUSE') return 'the address is already in use'
+  if (code === 'EACCES') return 'permission denied'
+  if (code === 'EADDRNOTAVAIL') return 'this machine has no such address'
+  return messageOf(error)
+}
+
+/** What is really listened on: a port of 0 has become a number. */
+export function addressOf(server: SocketServer, target: ListenTarget): ListenTarget {
+  const address = server.address()
+  if (address === null) return target
+  if (typeof address === 'string') return { path: address }
+  return 'port' in target ? { ...target, port: address.port } : { port: address.port, host: address.address }
+}
+
+/** As nbdkit prints it (nbdkit-captive(1)). */
+export function uriOf(address: ListenTarget, exportName: string): string | undefined {
+  const name = encodeURIComponent(exportName)
+  if ('path' in address) {
+    const path = encodeURIComponent(address.path).replaceAll('%2F', '/')
+    return `nbd+unix://${name === '' ? '' : `/${name}`}?socket=${path}`
+  }
+  if (!('port' in address)) return undefined
+  const host = address.host ?? 'localhost'
+  const authority = host.includes(':') ? `[${host}]` : host
+  return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
+}
+
+/** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */
+export function peerOf(socket: Socket): Peer {
+  const { remoteAddress, remotePort } = socket
+  if (remoteAddress !== undefined && remotePort !== undefined)
+    return { family: 'tcp', address: remoteAddress, port: remotePort }
+  const fd = (socket as unknown as { _handle: { fd?: number } | null })._handle?.fd
+  return { family: 'unix', ...(fd !== undefined && fd >= 0 ? libc()?.peerCredentials(fd) : undefined) }
+}

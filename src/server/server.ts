@@ -1,0 +1,245 @@
+/** A server of one chain of layers: its states, its clients, its end. */
+import type { Server as SocketServer } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Connection, Peer } from '../api/connection.js'
+import { type Log, silentLog } from '../api/log.js'
+import type { Concurrency } from '../api/plugin.js'
+import { type ListenTarget, type Server, type ServerOptions, type ServerState, StuckError } from '../api/server.js'
+import { type Call, Running } from '../chain/running.js'
+import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
+import { BufferPool } from '../connection/buffer-pool.js'
+import { Gate } from '../connection/concurrency.js'
+import { ClientConnection, type Host, quietMs } from '../connection/connection.js'
+import { type Connect, overSocket, overStream } from '../connection/transport.js'
+import { inFlightMax } from '../protocol/limits.js'
+import { addressOf, listen, peerOf, uriOf } from './listen.js'
+import { move } from './states.js'
+
+/**
+ * Makes a server. Nothing happens until `ready`, `listen` or `serve`.
+ *
+ * @example await using server = createServer({ plugin: memory({ size: '1G' }) }); await server.listen({ port: 0 })
+ */
+export function createServer(options: ServerOptions): Server {
+  return new NbdServer(options)
+}
+
+const defaultGraceMs = 30_000
+/** What is told to stop at once still gets this long to do it. */
+const settleMsMin = 1000
+
+class NbdServer implements Server {
+  readonly stopped: Promise<void>
+  readonly #options: ServerOptions
+  readonly #log: Log
+  readonly #running = new Running()
+  readonly #connections = new Set<ClientConnection>()
+  readonly #listeners: SocketServer[] = []
+  readonly #addresses: ListenTarget[] = []
+  #state: ServerState = 'created'
+  #chain: Chain | undefined
+  #host: Host | undefined
+  #ready: Promise<void> | undefined
+  /** One after the other, for layers that serialize connections. */
+  #turns: Gate | undefined
+  #nextId = 1
+  #stopping = false
+  #graceMs: number
+  #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
+  #settle!: { resolve(): void; reject(error: Error): void }
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    this.#log = options.log ?? silentLog
+    this.#graceMs = options.graceMs ?? defaultGraceMs
+    this.stopped = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject }
+    })
+    // Whoever shuts down is told; a plugin that asks for it awaits nothing.
+    this.stopped.catch(() => {})
+  }
+
+  get state(): ServerState {
+    return this.#state
+  }
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections
+  }
+  get addresses(): readonly ListenTarget[] {
+    return this.#addresses
+  }
+  get uri(): string | undefined {
+    const address = this.#addresses[0]
+    return address && uriOf(address, this.#options.exportName ?? '')
+  }
+
+  ready(): Promise<void> {
+    this.#ready ??= this.#setUp()
+    return this.#ready
+  }
+
+  async listen(target: ListenTarget): Promise<void> {
+    await this.ready()
+    if (this.#stopping) return
+    const listener = await listen(target, (socket) => void this.#accept(overSocket(socket), () => peerOf(socket)))
+    this.#listeners.push(listener)
+    if (this.#stopping) listener.close()
+    else this.#serving(addressOf(listener, target))
+  }
+
+  async serve(stream: Duplex): Promise<Connection> {
+    await this.ready()
+    this.#serving()
+    const connection = await this.#accept(overStream(stream), () => ({ family: 'stream' }))
+    if (connection === undefined) throw new Error('the server is shutting down: it takes no more clients')
+    return connection
+  }
+
+  shutdown({ graceMs = this.#graceMs }: { readonly graceMs?: number } = {}): Promise<void> {
+    if (this.#state !== 'stopped') this.#shortenGrace(graceMs)
+    if (!this.#stopping) {
+      this.#stopping = true
+      void this.#stop()
+    }
+    return this.stopped
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown()
+  }
+
+  async #setUp(): Promise<void> {
+    const { plugin, filters = [], readOnly = false } = this.#options
+    const context = { readOnly, shutdown: () => this.#askForShutdown() }
+    try {
+      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running)
+      this.#enter('configured')
+      await makeReady(this.#chain.links, readOnly, this.#running)
+      this.#enter('ready')
+    } catch (error) {
+      if (this.#chain) await endAll(this.#chain.links, this.#running)
+      this.#chain = undefined
+      if (this.#state !== 'stopped') this.#enter('stopped')
+      this.#settle.resolve()
+      throw error
+    }
+    this.#host = this.#makeHost(this.#chain)
+  }
+
+  #makeHost({ links, concurrency }: Chain): Host {
+    const { readOnly = false, threads = inFlightMax } = this.#options
+    const { oldstyle = false, maskHandshake = 0xffff, handshakeTimeoutMs = 0 } = this.#options
+    const { structuredReplies = true, metaContexts = true } = this.#options
+    if (concurrency === 'serialize-connections') this.#turns = new Gate(1)
+    return {
+      links,
+      readOnly,
+      settings: { oldstyle, maskHandshake, structuredReplies, metaContexts, handshakeTimeoutMs },
+      pool: new BufferPool(),
+      log: this.#log,
+      gate: gates(concurrency, threads),
+    }
+  }
+
+  #serving(address?: ListenTarget): void {
+    if (this.#state === 'ready') this.#enter('serving')
+    if (address) this.#addresses.push(address)
+  }
+
+  async #accept(connect: Connect, peer: () => Peer): Promise<ClientConnection | undefined> {
+    const host = this.#host
+    if (host === undefined || this.#stopping) {
+      refuse(connect)
+      return undefined
+    }
+    if (this.#turns) {
+      while (this.#turns.full) await new Promise<void>((wake) => this.#turns?.whenFree(wake))
+      if (this.#stopping) {
+        refuse(connect)
+        return undefined
+      }
+      this.#turns.enter()
+    }
+    const connection = new ClientConnection(this.#nextId++, connect, peer, host)
+    this.#connections.add(connection)
+    void connection.closed.then(() => {
+      this.#connections.delete(connection)
+      this.#turns?.leave()
+    })
+    return connection
+  }
+
+  /** A layer asks: nothing may change under its own callback, so it begins after it. */
+  #askForShutdown(): void {
+    setImmediate(() => void this.shutdown())
+  }
+
+  async #stop(): Promise<void> {
+    // A layer may ask while it is being set up: what was set up is closed again, and nothing ever listened.
+    await this.#ready?.catch(() => {})
+    if (this.#state === 'stopped') return
+    if (this.#state === 'serving') this.#enter('draining')
+    for (const listener of this.#listeners) listener.close()
+    for (const connection of this.#connections) connection.soften(quietMs)
+    while (this.#connections.size > 0) await Promise.all([...this.#connections].map(({ closed }) => closed))
+    if (this.#chain) await endAll(this.#chain.links, this.#running)
+    this.#stopped()
+  }
+
+  #stopped(failure?: Error): void {
+    if (this.#state === 'stopped') return
+    clearTimeout(this.#deadline?.timer)
+    this.#enter('stopped')
+    if (failure) this.#settle.reject(failure)
+    else this.#settle.resolve()
+  }
+
+  #shortenGrace(graceMs: number): void {
+    const at = performance.now() + graceMs
+    if (this.#deadline !== undefined && this.#deadline.at <= at) return
+    clearTimeout(this.#deadline?.timer)
+    this.#graceMs = graceMs
+    const timer = setTimeout(() => this.#graceIsOver(), graceMs)
+    this.#deadline = { at, timer }
+  }
+
+  /** What is left is dropped; what even then does not end is given up, by name. */
+  #graceIsOver(): void {
+    for (const connection of this.#connections) connection.drop('the grace of the shutdown is over')
+    const settleMs = Math.max(this.#graceMs, settleMsMin)
+    this.#deadline = { at: 0, timer: setTimeout(() => this.#giveUp(), settleMs) }
+  }
+
+  #giveUp(): void {
+    const calls = [...this.#connections].map((connection) => connection.stuck())
+    const call = [...calls, this.#running.stuck()].find((stuck) => stuck !== undefined)
+    const error = new StuckError(call ? describe(call) : 'a connection does not end')
+    this.#log.error(error.message)
+    this.#stopped(error)
+  }
+
+  #enter(state: ServerState): void {
+    if (this.#log.debugging) this.#log.debug(`server ${this.#state} -> ${state}`)
+    this.#state = move(this.#state, state)
+  }
+}
+
+/** The gate of each new connection: one for all where the layers want one request at a time. */
+function gates(concurrency: Concurrency, threads: number): () => Gate {
+  if (concurrency === 'serialize-all-requests') {
+    const shared = new Gate(1)
+    return () => shared
+  }
+  return () => new Gate(concurrency === 'parallel' ? threads : 1)
+}
+
+/** Ends a client that nobody will serve. */
+function refuse(connect: Connect): void {
+  const ignore = { buffer: () => new Uint8Array(1), received: () => false, ended() {}, closed() {} }
+  connect(ignore).stream.destroy()
+}
+
+function describe({ layer, operation, since }: Call): string {
+  const seconds = ((performance.now() - since) / 1000).toFixed(1)
+  return `${layer}: ${operation} was called ${seconds} s ago and has not ended: the server stops without it`
+}
