@@ -19,6 +19,8 @@ export interface Connection {
   readonly state: ConnectionState
   /** Fires when the connection is dropped by force: what still runs may stop, its result is thrown away. */
   readonly signal: AbortSignal
+  /** Resolves when the client is gone, and every device that it opened is closed. */
+  readonly closed: Promise<void>
   /** The name the client asked for, as it sent it; empty until then. */
   readonly exportName: string
   readonly readOnly: boolean

@@ -40,7 +40,11 @@ interface Options<T> {
 
 type ValueOf<X> = X extends Param<infer T> ? T : never
 /** A parameter that is required, or has a default, always has a value. */
-type Certain<X> = X extends { required: true } ? true : X extends { default: NonNullable<unknown> } ? true : false
+type Certain<X> = X extends { required: true }
+  ? true
+  : X extends { default: NonNullable<unknown> }
+    ? true
+    : false
 type RequiredKeys<P extends Params> = { [K in keyof P]: P[K] extends { required: true } ? K : never }[keyof P]
 
 /** What `setup` is given. */

@@ -56,6 +56,8 @@ export interface PluginInstance {
 
 /** What `ready` of a filter is given: the way to the layer below when there is no client. */
 export interface ReadyContext {
+  /** The strictest of all layers. */
+  readonly concurrency: Concurrency
   /** Opens the layer below. Whoever opens it closes it. */
   open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly'>>): Promise<Device>
 }

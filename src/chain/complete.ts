@@ -71,17 +71,20 @@ export function complete(
   }
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
+  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated anew, by
+  // the outermost `write` or `read`, so that a filter which changes the bytes sees them.
+  const keeps = (key: 'zero' | 'cache', by: 'write' | 'read') =>
+    inner?.can[key] === 'emulate' && (own(key) || !own(by))
+
   let zero: Device['zero'] = unsupported('zero')
   if (can.zero === 'native' && init.zero) zero = ranged('zero', init.zero)
   else if (can.zero === 'emulate') {
-    // A filter's own `zero` over an inner device that emulates is honoured: it ends there. Otherwise zeroes are
-    // written through the outermost `write`, so that a filter which changes the bytes sees them.
-    const kept = inner?.can.zero === 'emulate' && init.zero !== undefined && (own('zero') || !own('write'))
-    zero = kept && init.zero ? ranged('zero', init.zero) : zeroByWrite(write, can.fua !== 'none')
+    zero =
+      init.zero && keeps('zero', 'write') ? ranged('zero', init.zero) : zeroByWrite(write, can.fua !== 'none')
   }
 
   let cache: Device['cache'] = unsupported('cache')
-  if (can.cache === 'native' && init.cache)
+  if (init.cache && (can.cache === 'native' || keeps('cache', 'read')))
     cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
   else if (can.cache === 'emulate') cache = cacheByRead(read)
 

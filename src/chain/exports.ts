@@ -29,7 +29,11 @@ export async function listExports(
 }
 
 /** The name that an empty name stands for: empty again where no layer knows better. */
-export async function defaultExport(links: readonly Link[], request: OpenRequest, running: Running): Promise<string> {
+export async function defaultExport(
+  links: readonly Link[],
+  request: OpenRequest,
+  running: Running,
+): Promise<string> {
   const layer = (index: number, of: OpenRequest): MaybePromise<string> => {
     const link = links[index]
     if (link === undefined) return ''

@@ -44,11 +44,21 @@ export async function setUp(
 }
 
 /** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
-export async function makeReady(links: readonly Link[], readOnly: boolean, running: Running): Promise<void> {
+export async function makeReady(
+  { links, concurrency }: Chain,
+  readOnly: boolean,
+  running: Running,
+): Promise<void> {
   for (const [index, { name, instance }] of [...links.entries()].reverse()) {
     const open = (request: Partial<OpenRequest> = {}) =>
-      openChain(links, { exportName: '', readOnly, tls: false, connection: noConnection, ...request }, running, index + 1)
-    if (instance.ready) await running.watch(name, 'ready', (async () => instance.ready?.({ open }))())
+      openChain(
+        links,
+        { exportName: '', readOnly, tls: false, connection: noConnection, ...request },
+        running,
+        index + 1,
+      )
+    if (instance.ready)
+      await running.watch(name, 'ready', (async () => instance.ready?.({ open, concurrency }))())
   }
 }
 
@@ -84,6 +94,7 @@ export const noConnection: OpenRequest['connection'] = Object.freeze({
   peer: { family: 'stream' },
   state: 'transmission',
   signal: new AbortController().signal,
+  closed: new Promise<void>(() => {}),
   exportName: '',
   readOnly: false,
   tls: false,

@@ -64,7 +64,9 @@ function collect(runs: Iterable<Extent>, { offset, length, size, one, mode }: St
 }
 
 /** The payload of NBD_CMD_BLOCK_STATUS with extended headers: 64 bits effect length, 32 bits each context id. */
-export function decodeStatusPayload(bytes: Uint8Array): { length: number; ids: readonly number[] } | undefined {
+export function decodeStatusPayload(
+  bytes: Uint8Array,
+): { length: number; ids: readonly number[] } | undefined {
   if (bytes.length < 12 || bytes.length % 4 !== 0) return undefined
   const view = viewOf(bytes)
   const ids = Array.from({ length: (bytes.length - 8) / 4 }, (_, index) => view.getUint32(8 + 4 * index))

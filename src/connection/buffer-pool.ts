@@ -29,7 +29,12 @@ export class BufferPool {
   give(view: Uint8Array): void {
     const { buffer } = view
     const size = sizeClass(buffer.byteLength)
-    if (size > largest || 2 ** size !== buffer.byteLength || this.#keptBytes + buffer.byteLength > keptBytesMax) return
+    if (
+      size > largest ||
+      2 ** size !== buffer.byteLength ||
+      this.#keptBytes + buffer.byteLength > keptBytesMax
+    )
+      return
     this.#keptBytes += buffer.byteLength
     this.#free[size]?.push(buffer as ArrayBuffer)
   }

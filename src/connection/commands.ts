@@ -155,10 +155,16 @@ export class Commands {
     const filter = decodeStatusPayload(payload)
     const contexts = filter?.ids.map((id) => this.#agreement.contexts.find((context) => context.id === id))
     if (filter === undefined || contexts === undefined || new Set(contexts).size !== contexts.length)
-      return this.refuse(request, { error: NBD_EINVAL, message: `block status: a payload of ${payload.length} bytes` })
+      return this.refuse(request, {
+        error: NBD_EINVAL,
+        message: `block status: a payload of ${payload.length} bytes`,
+      })
     const chosen = contexts.filter((context) => context !== undefined)
     if (chosen.length !== contexts.length)
-      return this.refuse(request, { error: NBD_EINVAL, message: 'block status: a context id that was not negotiated' })
+      return this.refuse(request, {
+        error: NBD_EINVAL,
+        message: 'block status: a context id that was not negotiated',
+      })
     const effective = { ...request, length: filter.length }
     const refused = refusal(effective, this.#agreement)
     if (refused) return this.refuse(effective, refused)

@@ -56,7 +56,9 @@ export class ClientConnection implements Connection {
   #dropped = false
   #exportName = ''
   #device: { readonly name: string; readonly device: Device } | undefined
-  #phase: { readonly replies: ReplyQueue; readonly commands: Commands; readonly requests: Requests } | undefined
+  #phase:
+    | { readonly replies: ReplyQueue; readonly commands: Commands; readonly requests: Requests }
+    | undefined
   /** The next bytes come into a payload, not into a receive buffer. */
   #inPlace = false
   #reading = true
@@ -180,11 +182,16 @@ export class ClientConnection implements Connection {
   /** From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection. */
   async #open(): Promise<void> {
     const { handshakeTimeoutMs } = this.#host.settings
-    const timeout = handshakeTimeoutMs > 0 ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
+    const timeout =
+      handshakeTimeoutMs > 0 ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
     try {
       for (const { name, instance } of this.#host.links)
         if (instance.accept)
-          await this.#running.watch(name, 'accept', this.#gate.run(async () => instance.accept?.(this)))
+          await this.#running.watch(
+            name,
+            'accept',
+            this.#gate.run(async () => instance.accept?.(this)),
+          )
       this.#transport.resume()
       const agreement = await shakeHands(this.#session())
       if (agreement) this.#begin(agreement)
@@ -221,7 +228,8 @@ export class ClientConnection implements Connection {
         this.#optionInHand = inHand
         this.#active()
       },
-      exports: () => this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
+      exports: () =>
+        this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
       canonicalName: async (name) => name || this.#defaultExport(),
       open: (name) => this.#openDevice(name),
       debug: (message) => {
@@ -246,7 +254,9 @@ export class ClientConnection implements Connection {
     if (last) await this.#gate.run(() => last.device.close())
     this.#exportName = name
     const exportName = name || (await this.#defaultExport())
-    const device = await this.#gate.run(() => openChain(this.#host.links, this.#openRequest(exportName), this.#running))
+    const device = await this.#gate.run(() =>
+      openChain(this.#host.links, this.#openRequest(exportName), this.#running),
+    )
     this.#device = { name, device }
     if (this.#state === 'closed') throw new ClientGone('the client left while its export was opened')
     return device

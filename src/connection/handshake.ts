@@ -145,7 +145,8 @@ class Handshake {
     await this.#session.send(encodeGreeting(flags))
     const clientFlags = (await this.#session.take(4)).readUInt32BE()
     // The client's flags have the bits of ours that they answer.
-    if (clientFlags & ~flags) throw new ProtocolError(`client flags 0x${clientFlags.toString(16)} not offered`)
+    if (clientFlags & ~flags)
+      throw new ProtocolError(`client flags 0x${clientFlags.toString(16)} not offered`)
     this.#fixed = (clientFlags & NBD_FLAG_C_FIXED_NEWSTYLE) !== 0
     this.#noZeroes = (clientFlags & NBD_FLAG_C_NO_ZEROES) !== 0
     this.#session.greeted()
@@ -159,7 +160,8 @@ class Handshake {
     if (!this.#fixed && option !== NBD_OPT_EXPORT_NAME)
       throw new ProtocolError(`option ${option} from a client that did not set NBD_FLAG_C_FIXED_NEWSTYLE`)
     if (length <= optionBytesMax) return { option, length, data: await this.#session.take(length) }
-    for (let rest = length; rest > 0; rest -= optionBytesMax) await this.#session.take(Math.min(rest, optionBytesMax))
+    for (let rest = length; rest > 0; rest -= optionBytesMax)
+      await this.#session.take(Math.min(rest, optionBytesMax))
     return { option, length, data: Buffer.alloc(0) }
   }
 
@@ -266,7 +268,8 @@ class Handshake {
     const name = textOf(asked.name)
     const queries = asked.queries.map(textOf)
     const bad = queries.find((query) => !query.includes(':'))
-    if (bad !== undefined) return this.#reject(option, { wrong: `the query "${bad}" has no namespace and colon` })
+    if (bad !== undefined)
+      return this.#reject(option, { wrong: `the query "${bad}" has no namespace and colon` })
     const device = await this.#open(option, name)
     if (device === undefined) return undefined
     const names = matchContexts(device, queries, set)
@@ -308,7 +311,10 @@ class Handshake {
     return this.#reply(option, NBD_REP_ERR_SHUTDOWN, 'the server is shutting down')
   }
 
-  async #reject(option: Option, { wrong, tooMany = false }: { wrong: string; tooMany?: boolean }): Promise<undefined> {
+  async #reject(
+    option: Option,
+    { wrong, tooMany = false }: { wrong: string; tooMany?: boolean },
+  ): Promise<undefined> {
     return this.#reply(option, tooMany ? NBD_REP_ERR_TOO_BIG : NBD_REP_ERR_INVALID, wrong)
   }
 
@@ -320,7 +326,10 @@ class Handshake {
 }
 
 function tooLong(option: Option): { wrong: string; tooMany: true } {
-  return { wrong: `option data of ${option.length} bytes: at most ${optionBytesMax} are taken`, tooMany: true }
+  return {
+    wrong: `option data of ${option.length} bytes: at most ${optionBytesMax} are taken`,
+    tooMany: true,
+  }
 }
 
 function textOf(name: Name): string {

@@ -16,7 +16,13 @@ import {
   NBD_REPLY_TYPE_OFFSET_DATA,
   NBD_REPLY_TYPE_OFFSET_HOLE,
 } from '../protocol/constants.js'
-import { copyBytesMax, holeBytesMin, outputBytes, outputBytesMax, stringBytesMax } from '../protocol/limits.js'
+import {
+  copyBytesMax,
+  holeBytesMin,
+  outputBytes,
+  outputBytesMax,
+  stringBytesMax,
+} from '../protocol/limits.js'
 import {
   extendedChunkBytes,
   putChunk,
@@ -102,7 +108,8 @@ export class ReplyQueue {
       this.#simple(request, 0)
       this.#payload(data)
     } else if (data instanceof Uint8Array) this.#content(request, request.offset, data.length, data, true)
-    else if (request.flags & NBD_CMD_FLAG_DF) this.#dataChunk(request, request.offset, request.length, data, true)
+    else if (request.flags & NBD_CMD_FLAG_DF)
+      this.#dataChunk(request, request.offset, request.length, data, true)
     else this.#sparse(request, data)
   }
 

@@ -2,12 +2,7 @@
  * The decode loop of the transmission phase: every request in what was received, one after the other, synchronously.
  * It stops at the limits and goes on when there is room; nothing that was received is lost in between.
  */
-import {
-  NBD_CMD_BLOCK_STATUS,
-  NBD_CMD_DISC,
-  NBD_EINVAL,
-  NBD_ESHUTDOWN,
-} from '../protocol/constants.js'
+import { NBD_CMD_BLOCK_STATUS, NBD_CMD_DISC, NBD_EINVAL, NBD_ESHUTDOWN } from '../protocol/constants.js'
 import {
   batchBytesMax,
   payloadDrainBytesMax,
@@ -86,7 +81,11 @@ export class Requests {
 
   /** True in the middle of a header or a payload: an end of the stream here is a client that died. */
   get midRequest(): boolean {
-    return this.#headLength > 0 || this.#skip > 0 || (this.#payload !== undefined && this.#filled < this.#payload.length)
+    return (
+      this.#headLength > 0 ||
+      this.#skip > 0 ||
+      (this.#payload !== undefined && this.#filled < this.#payload.length)
+    )
   }
 
   /** True when nothing received waits to be looked at or run. */
@@ -177,7 +176,9 @@ export class Requests {
   #next(head: ReceiveBuffer, headerAt: number, buffer: ReceiveBuffer, at: number, end: number): number {
     const request = this.#request
     if (!decodeRequest(head.view, headerAt, this.#extended, request)) {
-      this.#events.lost(`a request begins with 0x${head.view.getUint32(headerAt).toString(16)}, which is no magic`)
+      this.#events.lost(
+        `a request begins with 0x${head.view.getUint32(headerAt).toString(16)}, which is no magic`,
+      )
       return end
     }
     if (request.type === NBD_CMD_DISC) {
@@ -218,7 +219,10 @@ export class Requests {
     // What BLOCK_STATUS with a payload asks for stands in the payload.
     if (request.type !== NBD_CMD_BLOCK_STATUS || payload === 0) return refusal(request, this.#agreement)
     if (payload <= statusPayloadBytesMax) return undefined
-    return { error: NBD_EINVAL, message: `block status: a payload of ${payload} bytes, at most ${statusPayloadBytesMax}` }
+    return {
+      error: NBD_EINVAL,
+      message: `block status: a payload of ${payload} bytes, at most ${statusPayloadBytesMax}`,
+    }
   }
 
   #fill(payload: Uint8Array, buffer: ReceiveBuffer, at: number, end: number): number {

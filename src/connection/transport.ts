@@ -79,7 +79,8 @@ function adopt(accepted: Socket, onread: OnRead): Socket | undefined {
 }
 
 /** Other runtimes wear Node's interface without its inside. */
-const canAdopt = process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
+const canAdopt =
+  process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
 
 function watchEnd(stream: Duplex, receiver: Receiver): void {
   let failure: Error | undefined

@@ -46,7 +46,12 @@ export interface Terms {
 }
 
 /** Transmission flags of an export (NBD spec, "Transmission flags"). */
-export function transmissionFlags({ device: { can, rotational }, readOnly, mode, contextCount }: Terms): number {
+export function transmissionFlags({
+  device: { can, rotational },
+  readOnly,
+  mode,
+  contextCount,
+}: Terms): number {
   let flags = NBD_FLAG_HAS_FLAGS
   if (readOnly) flags |= NBD_FLAG_READ_ONLY
   else {
@@ -89,15 +94,19 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
   const { size, can, blockSize } = device
 
   if (type > NBD_CMD_BLOCK_STATUS || type === NBD_CMD_DISC) return invalid(`${commandName(type)}`)
-  if (flags & ~allowedFlags(type, terms)) return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
+  if (flags & ~allowedFlags(type, terms))
+    return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
 
   if (type === NBD_CMD_FLUSH) {
     if (!can.flush) return unsupported(request)
-    return offset === 0 && length === 0 ? undefined : invalid(`${describe(request)}: expected offset and length 0`)
+    return offset === 0 && length === 0
+      ? undefined
+      : invalid(`${describe(request)}: expected offset and length 0`)
   }
 
   const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
-  if (writes && readOnly) return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
+  if (writes && readOnly)
+    return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
   if (type === NBD_CMD_TRIM && !can.trim) return unsupported(request)
   if (type === NBD_CMD_WRITE_ZEROES && can.zero === 'none') return unsupported(request)
   if (type === NBD_CMD_CACHE && can.cache === 'none') return unsupported(request)

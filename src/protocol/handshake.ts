@@ -122,15 +122,20 @@ export function decodeName(bytes: Uint8Array): Name {
 }
 
 // NBD_OPT_INFO, NBD_OPT_GO: 32 bits length of name, name, 16 bits number of requests, 16 bits each
-export function decodeInfo(data: Uint8Array): { name: Name; requests: readonly number[] } | { wrong: string } {
+export function decodeInfo(
+  data: Uint8Array,
+): { name: Name; requests: readonly number[] } | { wrong: string } {
   const view = viewOf(data)
   if (data.length < 6) return { wrong: `option data of ${data.length} bytes: expected 6 at least` }
   const nameLength = view.getUint32(0)
-  if (nameLength > data.length - 6) return { wrong: `a name of ${nameLength} bytes in ${data.length} bytes of data` }
+  if (nameLength > data.length - 6)
+    return { wrong: `a name of ${nameLength} bytes in ${data.length} bytes of data` }
   const count = view.getUint16(4 + nameLength)
   const expected = 6 + nameLength + 2 * count
   if (data.length !== expected)
-    return { wrong: `option data of ${data.length} bytes: expected ${expected} for ${count} information requests` }
+    return {
+      wrong: `option data of ${data.length} bytes: expected ${expected} for ${count} information requests`,
+    }
   const requests = Array.from({ length: count }, (_, index) => view.getUint16(6 + nameLength + 2 * index))
   return { name: decodeName(data.subarray(4, 4 + nameLength)), requests }
 }
@@ -146,7 +151,8 @@ export function decodeMetaContextQuery(data: Uint8Array): MetaContextQuery {
   const view = viewOf(data)
   if (data.length < 8) return { wrong: `option data of ${data.length} bytes: expected 8 at least` }
   const nameLength = view.getUint32(0)
-  if (nameLength > data.length - 8) return { wrong: `a name of ${nameLength} bytes in ${data.length} bytes of data` }
+  if (nameLength > data.length - 8)
+    return { wrong: `a name of ${nameLength} bytes in ${data.length} bytes of data` }
   const name = decodeName(data.subarray(4, 4 + nameLength))
   let at = 4 + nameLength
   const count = view.getUint32(at)
@@ -155,11 +161,11 @@ export function decodeMetaContextQuery(data: Uint8Array): MetaContextQuery {
   const queries: Name[] = []
   for (let index = 0; index < count; index++) {
     const length = at + 4 <= data.length ? view.getUint32(at) : Number.POSITIVE_INFINITY
-    if (at + 4 + length > data.length) return { wrong: `query ${index + 1} of ${count} goes beyond the option data` }
+    if (at + 4 + length > data.length)
+      return { wrong: `query ${index + 1} of ${count} goes beyond the option data` }
     queries.push(decodeName(data.subarray(at + 4, at + 4 + length)))
     at += 4 + length
   }
   if (at !== data.length) return { wrong: `${data.length - at} bytes follow the last query` }
   return { name, queries }
 }
-

@@ -4,7 +4,13 @@ import type { Duplex } from 'node:stream'
 import type { Connection, Peer } from '../api/connection.js'
 import { type Log, silentLog } from '../api/log.js'
 import type { Concurrency } from '../api/plugin.js'
-import { type ListenTarget, type Server, type ServerOptions, type ServerState, StuckError } from '../api/server.js'
+import {
+  type ListenTarget,
+  type Server,
+  type ServerOptions,
+  type ServerState,
+  StuckError,
+} from '../api/server.js'
 import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
@@ -81,7 +87,10 @@ class NbdServer implements Server {
   async listen(target: ListenTarget): Promise<void> {
     await this.ready()
     if (this.#stopping) return
-    const listener = await listen(target, (socket) => void this.#accept(overSocket(socket), () => peerOf(socket)))
+    const listener = await listen(
+      target,
+      (socket) => void this.#accept(overSocket(socket), () => peerOf(socket)),
+    )
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else this.#serving(addressOf(listener, target))
@@ -114,7 +123,7 @@ class NbdServer implements Server {
     try {
       this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running)
       this.#enter('configured')
-      await makeReady(this.#chain.links, readOnly, this.#running)
+      await makeReady(this.#chain, readOnly, this.#running)
       this.#enter('ready')
     } catch (error) {
       if (this.#chain) await endAll(this.#chain.links, this.#running)

@@ -1,4 +1,13 @@
-/** Tools for the tests of plugins and filters. */
+/** Tools for the tests of plugins and filters, and of servers. */
 export { bytesOf, deviceContract, readBytes } from './device-contract.js'
 export { openDevice } from './open-device.js'
+export { pair } from './pair.js'
 export { type Random, seeded } from './random.js'
+export {
+  encodeRequest,
+  infoData,
+  metaContextData,
+  RawClient,
+  type RawRequest,
+  type ReplyPart,
+} from './raw-client.js'

@@ -19,8 +19,9 @@ export async function openDevice(
   const running = new Running()
   const readOnly = request.readOnly ?? false
   const shutdown = request.onShutdown ?? (() => {})
-  const { links } = await setUp([...filters, plugin], { readOnly, shutdown }, silentLog, running)
-  await makeReady(links, readOnly, running)
+  const chain = await setUp([...filters, plugin], { readOnly, shutdown }, silentLog, running)
+  const { links } = chain
+  await makeReady(chain, readOnly, running)
   const defaults = { exportName: '', readOnly, tls: false, connection: noConnection }
   try {
     const device = await openChain(links, { ...defaults, ...request }, running)
