@@ -1,5 +1,8 @@
-/** One page of zeroes that everybody may lend out and nobody may write to. */
-const page = new Uint8Array(64 * 1024)
+/**
+ * One page of zeroes that everybody may lend out and nobody may write to. As long as nobody does, the operating system
+ * backs all of it with one page of its own, so a large one costs no memory, and most answers are a single view.
+ */
+const page = new Uint8Array(1024 * 1024)
 
 /**
  * Views of zeroes, `length` bytes in all: no memory is touched, however long. Return it from `read` for what is known to

@@ -5,7 +5,6 @@ import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 import {
-  NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
   NBD_CMD_FLAG_FAST_ZERO,
   NBD_CMD_FLAG_FUA,
@@ -98,9 +97,9 @@ export class Commands {
    * Gives a valid request to the device and answers it. Undefined when that is done; else a promise that resolves, and
    * never rejects, when the device needs `payload` no more.
    */
-  run(request: Request, payload: Uint8Array): Promise<void> | undefined {
+  run(request: Request, payload: Uint8Array, contexts = this.#agreement.contexts): Promise<void> | undefined {
     try {
-      const answer = this.#call(request, payload)
+      const answer = this.#call(request, payload, contexts)
       if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
       this.#answer(request, answer)
     } catch (error) {
@@ -125,7 +124,7 @@ export class Commands {
     if (error instanceof AssertionError) this.#events.bug(error)
   }
 
-  #call(request: Request, payload: Uint8Array): MaybePromise<Answer> {
+  #call(request: Request, payload: Uint8Array, contexts: readonly MetaContext[]): MaybePromise<Answer> {
     const { device } = this.#agreement
     const { type, flags, offset, length } = request
     const fua = (flags & NBD_CMD_FLAG_FUA) !== 0
@@ -146,35 +145,26 @@ export class Commands {
         return device.zero(offset, length, { fua, mayTrim, fast }) as MaybePromise<undefined>
       }
       default:
-        return this.#status(request, this.#agreement.contexts)
+        return this.#status(request, contexts)
     }
   }
 
   /** BLOCK_STATUS with a payload, which names the contexts and the length that are meant. */
   runStatusPayload(request: Request, payload: Uint8Array): void {
     const filter = decodeStatusPayload(payload)
-    const contexts = filter?.ids.map((id) => this.#agreement.contexts.find((context) => context.id === id))
-    if (filter === undefined || contexts === undefined || new Set(contexts).size !== contexts.length)
-      return this.refuse(request, {
-        error: NBD_EINVAL,
-        message: `block status: a payload of ${payload.length} bytes`,
-      })
-    const chosen = contexts.filter((context) => context !== undefined)
-    if (chosen.length !== contexts.length)
-      return this.refuse(request, {
-        error: NBD_EINVAL,
-        message: 'block status: a context id that was not negotiated',
-      })
-    const effective = { ...request, length: filter.length }
-    const refused = refusal(effective, this.#agreement)
-    if (refused) return this.refuse(effective, refused)
-    try {
-      const answer = this.#status(effective, chosen)
-      if (isPromise(answer)) void this.#wait(effective, answer, 0)
-      else this.#answer(effective, answer)
-    } catch (error) {
-      this.fail(effective, error)
-    }
+    const { contexts } = this.#agreement
+    const chosen = contexts.filter(({ id }) => filter?.ids.includes(id))
+    const effective = { ...request, length: filter?.length ?? 0 }
+    const refused =
+      // Each id once, and each of them negotiated.
+      filter === undefined || chosen.length !== filter.ids.length
+        ? {
+            error: NBD_EINVAL,
+            message: `block status: ids that were not negotiated, or ${payload.length} bytes of them`,
+          }
+        : refusal(effective, this.#agreement)
+    if (refused) this.refuse(effective, refused)
+    else void this.run(effective, noBytes, chosen)
   }
 
   #status({ offset, length, flags }: Request, contexts: readonly MetaContext[]): MaybePromise<StatusAnswer> {
@@ -212,5 +202,6 @@ export class Commands {
   }
 }
 
+const noBytes = new Uint8Array(0)
 const withFua = Object.freeze({ fua: true })
 const withoutFua = Object.freeze({ fua: false })

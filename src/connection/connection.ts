@@ -11,13 +11,12 @@ import { type Call, Running } from '../chain/running.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
 import { optionBytesMax, outputBytesMax } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
-import { type Agreement, Commands } from './commands.js'
+import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
-import { ReceiveBuffer, ReceiveBuffers } from './receive-buffer.js'
-import { ReplyQueue } from './reply-queue.js'
-import { Requests } from './requests.js'
+import { ReceiveBuffers } from './receive-buffer.js'
 import { move } from './states.js'
+import { Transmission } from './transmission.js'
 import type { Connect, Receiver, Transport } from './transport.js'
 
 /** What all connections of a server have in common. */
@@ -33,6 +32,9 @@ export interface Host {
 
 /** How long a client that is being shut down may stay quiet before it is closed: time for what is on its way to us. */
 export const quietMs = 50
+
+/** What a client may send ahead of the option in hand. */
+const handshakeBytesMax = 2 * optionBytesMax
 
 class ClientGone extends Error {
   override readonly name = 'ClientGone'
@@ -56,19 +58,15 @@ export class ClientConnection implements Connection {
   #dropped = false
   #exportName = ''
   #device: { readonly name: string; readonly device: Device } | undefined
-  #phase:
-    | { readonly replies: ReplyQueue; readonly commands: Commands; readonly requests: Requests }
-    | undefined
-  /** The next bytes come into a payload, not into a receive buffer. */
-  #inPlace = false
+  #phase: Transmission | undefined
+  /** False while a client that sends too much ahead in the handshake is held back. */
   #reading = true
-  #waitsForGate = false
-  #flushScheduled = false
   /** Set once the connection ends when it is idle: after so many ms of quiet. */
   #lingerMs: number | undefined
   #linger: NodeJS.Timeout | undefined
   #softened = false
   #optionInHand = false
+  /** Called when the connection is closed and no callback runs any more. */
   #onSettled = () => {}
 
   constructor(id: number, connect: Connect, peerOf: () => Peer, host: Host) {
@@ -79,7 +77,7 @@ export class ClientConnection implements Connection {
     this.#gate = host.gate()
     this.#buffers = new ReceiveBuffers(host.pool)
     const receiver: Receiver = {
-      buffer: () => this.#nextMemory(),
+      buffer: () => this.#phase?.memory() ?? this.#buffers.current.bytes,
       received: (length, chunk) => this.#received(length, chunk),
       ended: () => this.#ended(),
       closed: (error) => this.#streamClosed(error),
@@ -124,7 +122,7 @@ export class ClientConnection implements Connection {
     if (this.#state === 'closed') return
     this.#softened = true
     if (this.#state === 'transmission') this.#enter('draining')
-    this.#phase?.requests.refuseAll()
+    this.#phase?.refuseAll()
     if (lingerMs !== undefined) this.#endAfterQuiet(lingerMs)
   }
 
@@ -134,7 +132,6 @@ export class ClientConnection implements Connection {
       if (this.#log.debugging) this.#log.debug(`dropped: ${why}`)
       this.#enter('closed')
       this.#dropped = true
-      this.#phase?.replies.discard()
     }
     this.#transport.stream.destroy()
     // A connection that closed in order may still wait for callbacks: a drop tells them to stop.
@@ -152,8 +149,7 @@ export class ClientConnection implements Connection {
     this.#state = move(this.#state, state)
     if (state !== 'closed') return
     clearTimeout(this.#linger)
-    this.#phase?.commands.mute()
-    this.#phase?.requests.stop()
+    this.#phase?.end()
     this.#queue.end(new ClientGone('the connection is closed'))
   }
 
@@ -167,17 +163,14 @@ export class ClientConnection implements Connection {
 
   async #live(): Promise<void> {
     await this.#open()
+    // Open, or closed before it was: from here on the end of the stream and of each callback leads here.
     await new Promise<void>((resolve) => {
-      this.#onSettled = () => {
-        if (this.#state === 'closed' && (this.#phase?.commands.inFlight ?? 0) === 0) resolve()
-      }
-      this.#onClosed = this.#onSettled
-      this.#onSettled()
+      this.#onSettled = resolve
+      this.#active()
     })
     this.#buffers.release()
     await this.#gate.run(() => this.#device?.device.close())
   }
-  #onClosed = () => {}
 
   /** From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection. */
   async #open(): Promise<void> {
@@ -270,83 +263,38 @@ export class ClientConnection implements Connection {
   }
 
   #begin(agreement: Agreement): void {
-    const { pool } = this.#host
-    const replies = new ReplyQueue(this.#transport.stream, pool, agreement.mode, () => this.#goOn())
-    const commands = new Commands(agreement, replies, pool, this.#gate, this.#log, {
-      settled: () => this.#settled(),
-      bug: (error) => {
-        this.#log.error(`this is a bug: ${error.stack ?? messageOf(error)}`)
-        this.drop('bug')
+    this.#phase = new Transmission({
+      agreement,
+      transport: this.#transport,
+      buffers: this.#buffers,
+      pool: this.#host.pool,
+      gate: this.#gate,
+      log: this.#log,
+      events: {
+        active: () => this.#active(),
+        disconnected: () => this.#endAfterQuiet(0),
+        lost: (why) => {
+          this.#log.error(why)
+          this.drop(why)
+        },
+        bug: (error) => {
+          this.#log.error(`this is a bug: ${error.stack ?? error.message}`)
+          this.drop('bug')
+        },
       },
     })
-    const requests = new Requests(agreement, commands, replies, this.#buffers, pool, {
-      disconnected: () => this.#endAfterQuiet(0),
-      lost: (why) => {
-        this.#log.error(why)
-        this.drop(why)
-      },
-    })
-    this.#phase = { replies, commands, requests }
     this.#enter('transmission')
     if (this.#softened) this.soften()
-    const rest = this.#queue.takeRest()
-    const open = requests.receive(new ReceiveBuffer(rest), rest.length)
-    this.#afterBatch(open)
-    if (open) this.#readOn()
-  }
-
-  #nextMemory(): Uint8Array {
-    const place = this.#phase?.requests.place()
-    this.#inPlace = place !== undefined
-    return place ?? this.#buffers.current.bytes
+    this.#phase.start(this.#queue.takeRest())
   }
 
   #received(length: number, chunk: Uint8Array | undefined): boolean {
     if (this.#state === 'closed') return false
-    const phase = this.#phase
-    if (phase === undefined) {
-      this.#queue.push(chunk ?? this.#buffers.current.bytes.subarray(0, length))
-      if (chunk === undefined) this.#buffers.next(length)
-      this.#reading = this.#queue.length <= 2 * optionBytesMax
-      return this.#reading
-    }
-    let open: boolean
-    if (chunk !== undefined) open = phase.requests.receive(new ReceiveBuffer(chunk), length)
-    else if (this.#inPlace) open = phase.requests.receivedInPlace(length)
-    else {
-      open = phase.requests.receive(this.#buffers.current, length)
-      this.#buffers.next(length)
-    }
-    return this.#afterBatch(open)
-  }
-
-  /** Sends what a batch of requests gave, and sees to what comes next. `open`: more may be received. */
-  #afterBatch(open: boolean): boolean {
-    this.#phase?.replies.flush()
-    this.#reading = open
-    if (!open) this.#waitForGate()
-    this.#active()
-    return open
-  }
-
-  /** A gate that is shared may be full of others' requests: then it is the gate that tells when to go on. */
-  #waitForGate(): void {
-    if (!this.#gate.full || this.#waitsForGate || this.#state === 'closed') return
-    this.#waitsForGate = true
-    this.#gate.whenFree(() => {
-      this.#waitsForGate = false
-      this.#goOn()
-    })
-  }
-
-  /** There may be room again: goes on with what was received, then with receiving. */
-  #goOn(): void {
-    if (this.#phase === undefined || this.#state === 'closed') return
-    if (this.#reading) {
-      this.#active()
-      return
-    }
-    if (this.#afterBatch(this.#phase.requests.resume())) this.#transport.resume()
+    if (this.#phase) return this.#phase.received(length, chunk)
+    this.#queue.push(chunk ?? this.#buffers.current.bytes.subarray(0, length))
+    if (chunk === undefined) this.#buffers.next(length)
+    this.#reading = this.#queue.length <= handshakeBytesMax
+    return this.#reading
   }
 
   #readOn(): void {
@@ -355,39 +303,17 @@ export class ClientConnection implements Connection {
     this.#transport.resume()
   }
 
-  /** A request that waited was answered. */
-  #settled(): void {
-    if (this.#state === 'closed') {
-      this.#onSettled()
-      return
-    }
-    if (!this.#reading) this.#goOn()
-    if (this.#flushScheduled) return
-    this.#flushScheduled = true
-    // While others are in flight, their answers may join this batch.
-    const waits = (this.#phase?.commands.inFlight ?? 0) > 0
-    if (waits) setImmediate(this.#scheduledFlush)
-    else process.nextTick(this.#scheduledFlush)
-  }
-
-  #scheduledFlush = (): void => {
-    this.#flushScheduled = false
-    if (this.#state === 'closed') return
-    this.#phase?.replies.flush()
-    this.#active()
-  }
-
   /** The peer will send no more. */
   #ended(): void {
     if (this.#state === 'closed') return
-    if (this.#phase === undefined || this.#phase.requests.midRequest) this.drop('the client left')
+    if (this.#phase === undefined || this.#phase.midRequest) this.drop('the client left')
     else this.#endAfterQuiet(0)
   }
 
   #streamClosed(error: Error | undefined): void {
     if (error && this.#log.debugging) this.#log.debug(error.message)
     if (this.#state !== 'closed') this.drop('the client is gone')
-    this.#onClosed()
+    this.#active()
   }
 
   #endAfterQuiet(ms: number): void {
@@ -396,19 +322,17 @@ export class ClientConnection implements Connection {
     this.#active()
   }
 
-  /** Something happened: where the end is near, the quiet begins anew. */
+  /** Something happened. Where the end is near, the quiet begins anew. */
   #active(): void {
-    if (this.#lingerMs === undefined || this.#state === 'closed') return
+    if (this.#state === 'closed') {
+      if ((this.#phase?.inFlight ?? 0) === 0) this.#onSettled()
+      return
+    }
+    if (this.#lingerMs === undefined) return
     clearTimeout(this.#linger)
-    if (!this.#idle) return
+    if (!(this.#phase ? this.#phase.idle : !this.#optionInHand)) return
     if (this.#lingerMs === 0) this.#finish()
     else this.#linger = setTimeout(() => this.#finish(), this.#lingerMs)
-  }
-
-  get #idle(): boolean {
-    if (this.#phase === undefined) return !this.#optionInHand
-    const { commands, requests, replies } = this.#phase
-    return commands.inFlight === 0 && requests.idle && replies.pendingBytes === 0
   }
 }
 

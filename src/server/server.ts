@@ -80,7 +80,8 @@ class NbdServer implements Server {
   }
 
   ready(): Promise<void> {
-    this.#ready ??= this.#setUp()
+    // Not at once: a layer that asks for a shutdown while it is set up must find this promise to be waited for.
+    this.#ready ??= Promise.resolve().then(() => this.#setUp())
     return this.#ready
   }
 
@@ -128,8 +129,7 @@ class NbdServer implements Server {
     } catch (error) {
       if (this.#chain) await endAll(this.#chain.links, this.#running)
       this.#chain = undefined
-      if (this.#state !== 'stopped') this.#enter('stopped')
-      this.#settle.resolve()
+      this.#stopped()
       throw error
     }
     this.#host = this.#makeHost(this.#chain)
@@ -178,9 +178,10 @@ class NbdServer implements Server {
     return connection
   }
 
-  /** A layer asks: nothing may change under its own callback, so it begins after it. */
+  /** A layer asks: nothing may change under its own callback. Before it serves, the server waits for that by itself. */
   #askForShutdown(): void {
-    setImmediate(() => void this.shutdown())
+    if (this.#state === 'serving') setImmediate(() => void this.shutdown())
+    else void this.shutdown()
   }
 
   async #stop(): Promise<void> {

@@ -1,0 +1,160 @@
+/** The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back, goes on. */
+import type { AssertionError } from 'node:assert/strict'
+import type { Log } from '../api/log.js'
+import type { BufferPool } from './buffer-pool.js'
+import { type Agreement, Commands } from './commands.js'
+import type { Gate } from './concurrency.js'
+import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
+import { ReplyQueue } from './reply-queue.js'
+import { type RequestEvents, Requests } from './requests.js'
+import type { Transport } from './transport.js'
+
+/** What the phase tells its connection. */
+export interface TransmissionEvents extends RequestEvents {
+  /** Something was received, answered or sent. */
+  active(): void
+  /** One of our own assertions failed. */
+  bug(error: AssertionError): void
+}
+
+/** What the phase takes over from its connection. */
+export interface TransmissionParts {
+  readonly agreement: Agreement
+  readonly transport: Transport
+  readonly buffers: ReceiveBuffers
+  readonly pool: BufferPool
+  readonly gate: Gate
+  readonly log: Log
+  readonly events: TransmissionEvents
+}
+
+export class Transmission {
+  readonly #transport: Transport
+  readonly #buffers: ReceiveBuffers
+  readonly #gate: Gate
+  readonly #events: TransmissionEvents
+  readonly #replies: ReplyQueue
+  readonly #commands: Commands
+  readonly #requests: Requests
+  /** The next bytes come into a payload, not into a receive buffer. */
+  #inPlace = false
+  /** False while the client is held back. */
+  #reading = false
+  #waitsForGate = false
+  #flushScheduled = false
+  #ended = false
+
+  constructor({ agreement, transport, buffers, pool, gate, log, events }: TransmissionParts) {
+    this.#transport = transport
+    this.#buffers = buffers
+    this.#gate = gate
+    this.#events = events
+    this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
+    this.#commands = new Commands(agreement, this.#replies, pool, gate, log, {
+      settled: () => this.#settled(),
+      bug: (error) => events.bug(error),
+    })
+    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, events)
+  }
+
+  /** Requests that wait for their device. */
+  get inFlight(): number {
+    return this.#commands.inFlight
+  }
+
+  /** True in the middle of a header or a payload. */
+  get midRequest(): boolean {
+    return this.#requests.midRequest
+  }
+
+  /** True when everything received was answered, and the socket has taken the answers. */
+  get idle(): boolean {
+    return this.#commands.inFlight === 0 && this.#requests.idle && this.#replies.pendingBytes === 0
+  }
+
+  /** Begins, with what was received behind the last option. */
+  start(received: Uint8Array): void {
+    if (this.#afterBatch(this.#requests.receive(new ReceiveBuffer(received), received.length)))
+      this.#transport.resume()
+  }
+
+  /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
+  refuseAll(): void {
+    this.#requests.refuseAll()
+  }
+
+  /** Nothing more is looked at or answered. What was queued is thrown away. */
+  end(): void {
+    this.#ended = true
+    this.#commands.mute()
+    this.#requests.stop()
+    this.#replies.discard()
+  }
+
+  /** The memory that the next bytes should come into. */
+  memory(): Uint8Array {
+    const place = this.#requests.place()
+    this.#inPlace = place !== undefined
+    return place ?? this.#buffers.current.bytes
+  }
+
+  /** `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so. */
+  received(length: number, chunk: Uint8Array | undefined): boolean {
+    if (chunk !== undefined) return this.#afterBatch(this.#requests.receive(new ReceiveBuffer(chunk), length))
+    if (this.#inPlace) return this.#afterBatch(this.#requests.receivedInPlace(length))
+    const open = this.#requests.receive(this.#buffers.current, length)
+    this.#buffers.next(length)
+    return this.#afterBatch(open)
+  }
+
+  /** Sends what a batch of requests gave, and sees to what comes next. `open`: more may be received. */
+  #afterBatch(open: boolean): boolean {
+    if (this.#ended) return false
+    this.#replies.flush()
+    this.#reading = open
+    // A gate that is shared may be full of others' requests: then it is the gate that tells when to go on.
+    if (!open && this.#gate.full && !this.#waitsForGate) {
+      this.#waitsForGate = true
+      this.#gate.whenFree(() => {
+        this.#waitsForGate = false
+        this.#goOn()
+      })
+    }
+    this.#events.active()
+    return open
+  }
+
+  /** There may be room again: goes on with what was received, then with receiving. */
+  #goOn(): void {
+    if (this.#reading || this.#ended) return
+    if (this.#afterBatch(this.#requests.resume())) this.#transport.resume()
+  }
+
+  /** The socket has taken everything. */
+  #taken(): void {
+    if (this.#ended) return
+    this.#goOn()
+    this.#events.active()
+  }
+
+  /** A request that waited was answered. */
+  #settled(): void {
+    if (this.#ended) {
+      this.#events.active()
+      return
+    }
+    this.#goOn()
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    // While others are in flight, their answers may join this batch.
+    if (this.#commands.inFlight > 0) setImmediate(this.#flush)
+    else process.nextTick(this.#flush)
+  }
+
+  #flush = (): void => {
+    this.#flushScheduled = false
+    if (this.#ended) return
+    this.#replies.flush()
+    this.#events.active()
+  }
+}
