@@ -1,0 +1,251 @@
+/**
+ * The calls of the C library that Node lacks, through the optional package koffi. Nothing is loaded before
+ * first use. What may wait runs on koffi's threads and gives a Promise; the rest answers at once.
+ */
+import { createRequire } from 'node:module'
+import { getSystemErrorMap } from 'node:util'
+import { messageOf } from '../api/errors.js'
+
+type Koffi = typeof import('koffi')
+/** A function of the library, called here or, by `async`, on a thread of koffi's. All return an integer. */
+interface Native<A extends readonly unknown[]> {
+  (...args: A): number
+  async(...args: [...A, (error: unknown, result: number) => void]): void
+  readonly info: { readonly name: string }
+}
+
+/** Modes of {@link Libc.fallocate}, to be added up. */
+export const FALLOC_FL_KEEP_SIZE = 1
+export const FALLOC_FL_PUNCH_HOLE = 2
+export const FALLOC_FL_ZERO_RANGE = 16
+/** Advice for {@link Libc.fadvise}. */
+export const POSIX_FADV_RANDOM = 1
+export const POSIX_FADV_SEQUENTIAL = 2
+export const POSIX_FADV_WILLNEED = 3
+export const POSIX_FADV_DONTNEED = 4
+
+export interface Credentials {
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** Each throws, or rejects with, an Error whose `code` is the errno name (`ENOSPC`), as those of Node do. */
+export interface Libc {
+  /**
+   * Fills `target` from a file as far as the page cache has it, and waits for no disk. Returns the bytes
+   * read: 0 at the end of the file, -1 where it would have to wait. Throws EOPNOTSUPP where the file system
+   * cannot promise it.
+   */
+  preadNoWait(fd: number, target: Uint8Array, offset: number): number
+  /** Where the next data at or after `offset` begins; undefined when only a hole is left, or nothing. */
+  seekData(fd: number, offset: number): number | undefined
+  /** Where the next hole at or after `offset` begins: the end of the file is one; undefined from there on. */
+  seekHole(fd: number, offset: number): number | undefined
+  /** The size in bytes of a block device, which `stat` does not tell. */
+  seekEnd(fd: number): number
+  fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
+  /** A `length` of 0 is to the end of the file. */
+  fadvise(fd: number, offset: number, length: number, advice: number): Promise<void>
+  /** Tells a block device that a range is no longer needed. */
+  discard(fd: number, offset: number, length: number): Promise<void>
+  /** Whether a block device is a spinning disk. */
+  isRotational(fd: number): boolean
+  /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
+  peerCredentials(fd: number): Credentials | undefined
+}
+
+let loaded: { readonly libc: Libc } | { readonly why: string } | undefined
+
+/** The C library; undefined where it cannot be had, and then {@link whyNoLibc} says why. */
+export function libc(): Libc | undefined {
+  loaded ??= loadLibc()
+  return 'libc' in loaded ? loaded.libc : undefined
+}
+
+/** What is missing and what to do, as a sentence without a full stop; undefined when nothing is. */
+export function whyNoLibc(): string | undefined {
+  loaded ??= loadLibc()
+  return 'why' in loaded ? loaded.why : undefined
+}
+
+/** The processors where flags, ioctls and socket options have the numbers used here, as musl calls them. */
+const processors: Readonly<Record<string, string>> = {
+  x64: 'x86_64',
+  arm64: 'aarch64',
+  riscv64: 'riscv64',
+  loong64: 'loongarch64',
+}
+
+/** For {@link libc}, and for tests that take something away. */
+export function loadLibc(
+  load: () => Koffi = () => createRequire(import.meta.url)('koffi'),
+  platform: string = process.platform,
+  arch: string = process.arch,
+): { readonly libc: Libc } | { readonly why: string } {
+  const processor = processors[arch]
+  if (platform !== 'linux' || processor === undefined)
+    return {
+      why:
+        `the C library is used on Linux alone, on ${Object.keys(processors).join(', ')}: ` +
+        `this is ${platform} on ${arch}`,
+    }
+  let koffi: Koffi
+  try {
+    koffi = load()
+  } catch (error) {
+    const [reason] = messageOf(error).split('\n', 1)
+    return {
+      why:
+        'the C library is reached through the package koffi: ' +
+        `install it with "npm install koffi" (${reason})`,
+    }
+  }
+  const names = ['libc.so.6', `libc.musl-${processor}.so.1`, 'libc.so']
+  const problems: string[] = []
+  for (const name of names) {
+    try {
+      return { libc: bind(koffi, koffi.load(name)) }
+    } catch (error) {
+      problems.push(messageOf(error))
+    }
+  }
+  return { why: `no C library was found: ${problems.join('; ')}` }
+}
+
+const RWF_NOWAIT = 8
+const SEEK_END = 2
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+const SOL_SOCKET = 1
+const SO_PEERCRED = 17
+const BLKDISCARD = 0x1277
+const BLKROTATIONAL = 0x127e
+/** koffi refuses a call when 256 are under way. It has a thread for each core: this many are enough. */
+const inFlightMax = 64
+
+function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
+  const { EAGAIN, EINTR, ENXIO } = koffi.os.errno
+  const declare = <A extends readonly unknown[]>(signature: string): Native<A> => library.func(signature)
+  const lseek = declare<[fd: number, offset: number, whence: number]>(
+    'int64_t lseek(int fd, int64_t offset, int whence)',
+  )
+  const fallocate = declare<[fd: number, mode: number, offset: number, length: number]>(
+    'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
+  )
+  const fadvise = declare<[fd: number, offset: number, length: number, advice: number]>(
+    'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
+  )
+  // It is variadic in C. On these processors an integer or a pointer is passed in the same way.
+  const ioctl = declare<[fd: number, request: number, argument: ArrayBufferView]>(
+    'int ioctl(int fd, unsigned long request, void *argument)',
+  )
+  const getsockopt = declare<
+    [fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array]
+  >('int getsockopt(int fd, int level, int name, void *value, void *length)')
+  const preadv2 = declareOptional(() =>
+    declare<[fd: number, iov: BigUint64Array, count: number, offset: number, flags: number]>(
+      'int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)',
+    ),
+  )
+
+  const inFlight = new Set<readonly unknown[]>()
+  const waiting: (() => void)[] = []
+
+  /**
+   * Calls on a thread of koffi's; `failure` gives the errno of a result. Buffers among `args` are kept alive.
+   */
+  function later<A extends readonly unknown[]>(
+    call: Native<A>,
+    args: A,
+    failure = (result: number) => (result < 0 ? koffi.errno() : 0),
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = (error: unknown, result: number) => {
+        // Before anything else: the next call would overwrite it.
+        const errno = error ? 0 : failure(result)
+        inFlight.delete(args)
+        if (errno === EINTR) return start()
+        if (error) reject(error)
+        else if (errno !== 0) reject(errnoError(koffi, errno, call.info.name))
+        else resolve()
+        waiting.shift()?.()
+      }
+      const start = () => {
+        inFlight.add(args)
+        try {
+          call.async(...args, done)
+        } catch (error) {
+          done(error, 0)
+        }
+      }
+      if (inFlight.size < inFlightMax) start()
+      else waiting.push(start)
+    })
+  }
+
+  function seek(fd: number, offset: number, whence: number): number | undefined {
+    const found = lseek(fd, offset, whence)
+    if (found >= 0) return found
+    const errno = koffi.errno()
+    if (errno === ENXIO) return undefined
+    throw errnoError(koffi, errno, 'lseek')
+  }
+
+  // One for all calls, as they are synchronous: filling it costs half of what a koffi struct does. A small
+  // array would lie in the heap of the engine, which moves things; a buffer of its own does not.
+  const iov = new BigUint64Array(new ArrayBuffer(16))
+
+  return {
+    preadNoWait(fd, target, offset) {
+      if (preadv2 === undefined) throw errnoError(koffi, koffi.os.errno.EOPNOTSUPP ?? 0, 'preadv2')
+      iov[0] = koffi.address(target)
+      iov[1] = BigInt(target.length)
+      const count = preadv2(fd, iov, 1, offset, RWF_NOWAIT)
+      if (count >= 0) return count
+      const errno = koffi.errno()
+      if (errno === EAGAIN) return -1
+      throw errnoError(koffi, errno, 'preadv2')
+    },
+    seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
+    seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
+    seekEnd: (fd) => seek(fd, 0, SEEK_END) ?? 0,
+    fallocate: (fd, mode, offset, length) => later(fallocate, [fd, mode, offset, length]),
+    fadvise: (fd, offset, length, advice) => later(fadvise, [fd, offset, length, advice], (errno) => errno),
+    discard: (fd, offset, length) =>
+      later(ioctl, [fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length))]),
+    isRotational(fd) {
+      const answer = new Uint16Array(1)
+      return ioctl(fd, BLKROTATIONAL, answer) === 0 && answer[0] !== 0
+    },
+    peerCredentials(fd) {
+      const [value, length] = [new Uint32Array(3), Uint32Array.of(12)]
+      if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length) < 0) return undefined
+      const [pid = 0, uid = 0, gid = 0] = value
+      // A TCP socket answers too: nobody.
+      return uid === 0xffffffff ? undefined : { pid, uid, gid }
+    },
+  }
+}
+
+/** musl has had preadv2 since 1.2.5. */
+function declareOptional<F>(declare: () => F): F | undefined {
+  try {
+    return declare()
+  } catch {
+    return undefined
+  }
+}
+
+/** As Node's own: `ENOSPC: no space left on device, fallocate`. */
+function errnoError(koffi: Koffi, errno: number, call: string): Error {
+  const known = Object.entries(koffi.os.errno).find(([, number]) => number === errno)?.[0]
+  // Two names for one number: the manual pages of these calls have this one.
+  const code = known === 'ENOTSUP' ? 'EOPNOTSUPP' : (known ?? `E${errno}`)
+  const text = code === 'EOPNOTSUPP' ? 'operation not supported' : getSystemErrorMap().get(-errno)?.[1]
+  return Object.assign(new Error(`${code}: ${text ?? `error ${errno}`}, ${call}`), {
+    code,
+    errno: -errno,
+    syscall: call,
+  })
+}

@@ -1,0 +1,107 @@
+/** An open file as a device. */
+import type { DeviceInit } from '../../api/device.js'
+import type { Log } from '../../api/log.js'
+import { andThen, type MaybePromise } from '../../api/maybe.js'
+import {
+  type Libc,
+  POSIX_FADV_DONTNEED,
+  POSIX_FADV_RANDOM,
+  POSIX_FADV_SEQUENTIAL,
+  POSIX_FADV_WILLNEED,
+} from '../../lib/libc.js'
+import { reader, sync, writer } from './bytes.js'
+import { clearer, findExtents, tellsHoles } from './holes.js'
+import { closeFd, type OpenFile, sizeOf } from './open-file.js'
+import type { Patience } from './patience.js'
+
+export interface DiskOptions {
+  /** Without it there are no holes and no hints; all else works. */
+  readonly libc: Libc | undefined
+  readonly log: Log
+  /** What the kernel is told of the reads to come. */
+  readonly fadvise: 'normal' | 'random' | 'sequential'
+  /** False: the page cache is emptied of what was read and written. */
+  readonly keepCached: boolean
+  /** One for all that share an event loop. */
+  readonly patience: Patience
+}
+
+const advice = { random: POSIX_FADV_RANDOM, sequential: POSIX_FADV_SEQUENTIAL }
+
+/** Makes the device, and takes over `file`: it is closed with the device, or when this fails. */
+export async function fileDisk(file: OpenFile, options: DiskOptions): Promise<DeviceInit> {
+  try {
+    return await makeDisk(file, options)
+  } catch (error) {
+    if (file.owned) await closeFd(file.fd)
+    throw error
+  }
+}
+
+async function makeDisk(file: OpenFile, options: DiskOptions): Promise<DeviceInit> {
+  const { fd, isBlock, writable, owned } = file
+  const { libc, log, fadvise, patience } = options
+  const size = sizeOf(file, libc)
+  if (libc && fadvise !== 'normal') await libc.fadvise(fd, 0, 0, advice[fadvise])
+  const cache = libc && !options.keepCached ? evictor(fd, libc) : undefined
+  const read = reader(fd, libc, patience)
+  const write = writer(fd, patience)
+
+  const reading: DeviceInit = {
+    size,
+    rotational: isBlock && (libc?.isRotational(fd) ?? false),
+    can: {
+      multiConn: true,
+      // Without hints, the way into the page cache is to read.
+      cache: libc ? 'native' : 'emulate',
+    },
+    read: cache
+      ? (offset, length, alloc) =>
+          andThen(read(offset, length, alloc), (data) => andThen(cache.used(length), () => data))
+      : read,
+    flush: cache ? () => sync(fd).then(cache.evict) : () => sync(fd),
+    async close() {
+      await cache?.evict()
+      if (owned) await closeFd(fd)
+    },
+  }
+  if (libc) {
+    if (tellsHoles(libc, fd))
+      reading.extents = (offset, length) => findExtents(libc, fd, size, offset, length)
+    reading.cache = (offset, length) => libc.fadvise(fd, offset, length, POSIX_FADV_WILLNEED)
+  }
+  if (!writable) return reading
+
+  return {
+    ...reading,
+    can: { ...reading.can, fua: 'native', fastZero: true },
+    write: (offset, data, { fua }) => {
+      const written = write(offset, data)
+      const done = cache ? andThen(written, () => cache.used(data.length)) : written
+      return fua ? andThen(done, () => sync(fd)) : done
+    },
+    ...clearer({ fd, isBlock, libc, log }),
+  }
+}
+
+/** With `cache=none`, the page cache is emptied whenever so many bytes have gone through it. */
+const evictEveryBytes = 8 * 1024 * 1024
+
+/**
+ * Keeps the file out of the page cache (posix_fadvise(2), POSIX_FADV_DONTNEED). Pages not yet on the disk
+ * cannot be dropped, but the kernel begins to write them out when it is asked to: the next time they go.
+ */
+function evictor(fd: number, libc: Libc) {
+  let usedBytes = 0
+  const evict = () => {
+    usedBytes = 0
+    return libc.fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)
+  }
+  return {
+    evict,
+    used(length: number): MaybePromise<void> {
+      usedBytes += length
+      if (usedBytes >= evictEveryBytes) return evict()
+    },
+  }
+}

@@ -1,0 +1,116 @@
+import { realpath, stat } from 'node:fs/promises'
+import { ConfigError, messageOf } from '../../api/errors.js'
+import { param } from '../../api/params.js'
+import { definePlugin, type PluginInstance } from '../../api/plugin.js'
+import { libc, whyNoLibc } from '../../lib/libc.js'
+import { listFiles, openNamed } from './directory.js'
+import { fileDisk } from './disk.js'
+import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
+import { Patience } from './patience.js'
+
+/** Serves a file, a block device, or the files of a directory (nbdkit-file-plugin(1)). */
+export default definePlugin({
+  name: 'file',
+  description: 'serves a file, a block device, or the files of a directory',
+  params: {
+    file: param.path({ magic: true, doc: 'The file or block device to serve.' }),
+    dir: param.path({ doc: 'Serve the files of this directory, by export name.' }),
+    fd: param.int({ min: 3, max: 2 ** 31 - 1, doc: 'Serve this inherited file descriptor.' }),
+    dirfd: param.int({ min: 3, max: 2 ** 31 - 1, doc: 'The same as dir, for an inherited descriptor.' }),
+    cache: param.oneOf(['default', 'none'], {
+      default: 'default',
+      doc: 'none: try not to keep what is read and written in the page cache.',
+    }),
+    reduceMemoryPressure: param.boolean({
+      keys: ['reduce-memory-pressure'],
+      default: false,
+      doc: 'The newer name of cache=none.',
+    }),
+    fadvise: param.oneOf(['normal', 'random', 'sequential'], {
+      default: 'normal',
+      doc: 'How clients are going to read.',
+    }),
+  },
+  async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log }) {
+    refuseTwo({ file, dir, fd, dirfd })
+    const options = {
+      libc: libc(),
+      log,
+      fadvise,
+      keepCached: cache === 'default' && !reduceMemoryPressure,
+      patience: new Patience(),
+    }
+    const missing = whyNoLibc()
+    if (missing !== undefined && log.debugging) log.debug(`no holes are seen or made: ${missing}`)
+
+    const serveDirectory = (directory: string): PluginInstance => ({
+      exports: () => listFiles(directory),
+      open: async ({ exportName, readOnly }) =>
+        fileDisk(await openNamed(directory, exportName, readOnly, log), options),
+    })
+    if (dir !== undefined) return serveDirectory(await checkDirectory(dir))
+    if (dirfd !== undefined) return serveDirectory(await checkDirFd(dirfd))
+    if (file !== undefined) {
+      const path = await checkFile(file)
+      return {
+        open: async ({ readOnly }) => fileDisk(await openPath(path, 'the file', readOnly, log), options),
+      }
+    }
+    if (fd !== undefined) {
+      const shared = adoptFd(fd)
+      return {
+        open: ({ readOnly }) => fileDisk({ ...shared, writable: shared.writable && !readOnly }, options),
+      }
+    }
+    throw new ConfigError('file: nothing to serve: give file=FILENAME, dir=DIRECTORY, fd=N or dirfd=N')
+  },
+})
+
+function refuseTwo(values: Readonly<Record<string, unknown>>): void {
+  const given = Object.keys(values).filter((name) => values[name] !== undefined)
+  if (given.length > 1)
+    throw new ConfigError(`file: ${given.join('=, ')}= cannot be used together: give one of them`)
+}
+
+/** Symbolic links are followed now: later ones of that name do not count. */
+async function checkFile(file: string): Promise<string> {
+  const path = await resolved(file)
+  const stats = await stat(path)
+  if (stats.isDirectory())
+    throw new ConfigError(`file: ${path} is a directory: use dir=${path} to serve the files in it`)
+  const reason = whyNot(stats)
+  if (reason !== undefined) throw new ConfigError(`file: ${path} cannot be served: ${reason}`)
+  return path
+}
+
+async function checkDirectory(dir: string): Promise<string> {
+  const path = await resolved(dir)
+  if (!(await stat(path)).isDirectory())
+    throw new ConfigError(`file: dir=${path} is not a directory: use file=${path} to serve a file`)
+  return path
+}
+
+async function resolved(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    throw new ConfigError(`file: cannot serve ${path}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/**
+ * Node cannot open a name relative to a descriptor, but Linux shows the directory under a name of its own.
+ */
+async function checkDirFd(dirfd: number): Promise<string> {
+  if (!inspectFd(dirfd, `dirfd=${dirfd}`).isDirectory())
+    throw new ConfigError(`file: dirfd=${dirfd} is not a directory`)
+  const path = `/proc/self/fd/${dirfd}`
+  try {
+    await stat(path)
+    return path
+  } catch (error) {
+    throw new ConfigError(`file: dirfd= needs the proc file system of Linux: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}

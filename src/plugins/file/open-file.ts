@@ -1,0 +1,122 @@
+/** Opens what is to be served, and refuses what cannot be. */
+import { close, fstatSync, open, readSync, type Stats, writeSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
+import type { Log } from '../../api/log.js'
+import type { Libc } from '../../lib/libc.js'
+import { codeOf } from './bytes.js'
+
+/** An open regular file or block device. */
+export interface OpenFile {
+  readonly fd: number
+  readonly isBlock: boolean
+  readonly writable: boolean
+  /** True: whoever is done with it closes it. */
+  readonly owned: boolean
+}
+
+const openFd = promisify(open)
+export const closeFd = promisify(close)
+
+/** Why something of this kind cannot be served; undefined when it can. */
+export function whyNot(stats: Stats): string | undefined {
+  return stats.isFile() || stats.isBlockDevice()
+    ? undefined
+    : 'it is neither a regular file nor a block device'
+}
+
+/**
+ * Opens a file for reading and writing, or for reading alone where `readOnly` says so or it may not be
+ * written. The client that asked is told of `name`, and of no path of this machine.
+ *
+ * @throws NbdError when it cannot be opened or cannot be served.
+ */
+export async function openPath(path: string, name: string, readOnly: boolean, log: Log): Promise<OpenFile> {
+  try {
+    // Looked at before as well: to open a pipe would wait for its other end.
+    refuseOthers(await stat(path))
+    const { fd, writable } = readOnly
+      ? { fd: await openFd(path, 'r'), writable: false }
+      : await openWritable(path, log)
+    try {
+      const stats = fstatSync(fd)
+      refuseOthers(stats)
+      return { fd, writable, isBlock: stats.isBlockDevice(), owned: true }
+    } catch (error) {
+      await closeFd(fd)
+      throw error
+    }
+  } catch (error) {
+    if (log.debugging) log.debug(`open ${path}: ${messageOf(error)}`)
+    const code = codeOf(error)
+    const reason =
+      code === 'ENOENT' ? 'there is no such file' : `cannot be served: ${code ?? messageOf(error)}`
+    throw new NbdError('EIO', `${name}: ${reason}`, { cause: error })
+  }
+}
+
+function refuseOthers(stats: Stats): void {
+  const reason = whyNot(stats)
+  if (reason !== undefined) throw new Error(reason)
+}
+
+async function openWritable(path: string, log: Log): Promise<{ fd: number; writable: boolean }> {
+  try {
+    return { fd: await openFd(path, 'r+'), writable: true }
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === undefined || !['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'].includes(code)) throw error
+    if (log.debugging) log.debug(`${path} cannot be written (${code}): it is served read-only`)
+    return { fd: await openFd(path, 'r'), writable: false }
+  }
+}
+
+/**
+ * Takes a descriptor that was inherited, or that the embedding program opened. It stays theirs to close.
+ *
+ * @throws ConfigError when it is not open, is no file, or cannot be read.
+ */
+export function adoptFd(fd: number): OpenFile {
+  const stats = inspectFd(fd, `fd=${fd}`)
+  const reason = whyNot(stats)
+  if (reason !== undefined) throw new ConfigError(`file: fd=${fd} cannot be served: ${reason}`)
+  const allows = (call: () => void) => {
+    try {
+      call()
+    } catch (error) {
+      return codeOf(error) !== 'EBADF'
+    }
+    return true
+  }
+  const byte = new Uint8Array(1)
+  if (!allows(() => readSync(fd, byte, 0, 1, 0)))
+    throw new ConfigError(`file: fd=${fd} cannot be served: it is open for writing alone`)
+  const writable = allows(() => writeSync(fd, byte, 0, 0, 0))
+  return { fd, writable, isBlock: stats.isBlockDevice(), owned: false }
+}
+
+/** @throws ConfigError when it is not open. */
+export function inspectFd(fd: number, parameter: string): Stats {
+  try {
+    return fstatSync(fd)
+  } catch (error) {
+    throw new ConfigError(`file: ${parameter} is no open file descriptor: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+/** In bytes. Of a block device `stat` does not tell: without the C library its end is found by reading. */
+export function sizeOf({ fd, isBlock }: OpenFile, libc: Libc | undefined): number {
+  if (!isBlock) return fstatSync(fd).size
+  if (libc) return libc.seekEnd(fd)
+  const byte = new Uint8Array(1)
+  let [low, high] = [0, Number.MAX_SAFE_INTEGER]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if (readSync(fd, byte, 0, 1, middle) === 1) low = middle + 1
+    else high = middle
+  }
+  return low
+}

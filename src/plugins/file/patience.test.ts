@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Patience } from './patience.js'
+
+/** Calls that take as long as they are told, in ms. */
+function withClock() {
+  let now = 1000
+  const patience = new Patience(() => now)
+  const call = (ms: number) =>
+    patience.spend(() => {
+      now += ms
+      return 'done'
+    })
+  const wait = (ms: number) => {
+    now += ms
+  }
+  return { call, wait }
+}
+
+test('patience lasts while calls are short', () => {
+  const { call } = withClock()
+  for (let count = 0; count < 1000; count++) assert.equal(call(0.1), 'done')
+})
+
+test('after a long call there is no patience for twenty times as long', () => {
+  const { call, wait } = withClock()
+  assert.equal(call(10), 'done')
+  wait(199)
+  assert.equal(call(0), undefined)
+  wait(1)
+  assert.equal(call(0), 'done')
+})
+
+test('a call that throws is not swallowed', () => {
+  const patience = new Patience()
+  const fail = () => {
+    throw new Error('no space')
+  }
+  assert.throws(() => patience.spend(fail), /no space/)
+})
