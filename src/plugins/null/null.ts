@@ -1,7 +1,7 @@
 import { HOLE, ZERO } from '../../api/device.js'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
-import { zeroes } from '../../lib/zeroes.js'
+import { zeroes } from '../../api/zeroes.js'
 
 /** A bit bucket: writes are thrown away, reads give zeroes (nbdkit-null-plugin(1)). */
 export default definePlugin({
@@ -14,7 +14,7 @@ export default definePlugin({
     return {
       open: () => ({
         size,
-        can: { multiConn: true, fua: 'native', fastZero: true, sparseReads: true },
+        can: { multiConn: true, fua: 'native', fastZero: true },
         read: (_offset, length) => zeroes(length),
         write() {},
         flush() {},

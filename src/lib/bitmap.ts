@@ -1,0 +1,46 @@
+/** One bit for each block of something, 2^31 at most. All ranges go from the first bit to before the last. */
+export class Bitmap {
+  /** In bits. */
+  readonly size: number
+  readonly #words: Int32Array
+
+  constructor(size: number) {
+    this.size = size
+    this.#words = new Int32Array(Math.ceil(size / 32))
+  }
+
+  has(index: number): boolean {
+    return ((this.#words[index >>> 5] ?? 0) & (1 << (index & 31))) !== 0
+  }
+
+  set(from: number, to: number): void {
+    for (let word = from >>> 5; word * 32 < to; word++)
+      this.#words[word] = (this.#words[word] ?? 0) | within(word, from, to)
+  }
+
+  clear(from: number, to: number): void {
+    for (let word = from >>> 5; word * 32 < to; word++)
+      this.#words[word] = (this.#words[word] ?? 0) & ~within(word, from, to)
+  }
+
+  /**
+   * The first bit of the range that is set, or with `value` false the first that is not; `to` when there is
+   * none.
+   */
+  next(value: boolean, from: number, to: number): number {
+    for (let word = from >>> 5; word * 32 < to; word++) {
+      const bits = this.#words[word] ?? 0
+      const found = (value ? bits : ~bits) & within(word, from, to)
+      // The lowest bit alone is `found & -found`.
+      if (found !== 0) return word * 32 + 31 - Math.clz32(found & -found)
+    }
+    return to
+  }
+}
+
+/** The bits of a word that lie in a range. */
+function within(word: number, from: number, to: number): number {
+  const low = from - word * 32
+  const high = to - word * 32
+  return (low > 0 ? -1 << low : -1) & (high < 32 ? ~(-1 << high) : -1)
+}

@@ -1,1 +1,0 @@
-export { zeroes } from '../api/zeroes.js'
