@@ -10,10 +10,11 @@ export interface Configured {
 }
 
 /**
- * Each `key=value` goes to the outermost layer that declares the key, else to the outermost that takes any key; a bare
- * word to the plugin's magic parameter. The values stay text: they are parsed when the server is set up.
+ * Each `key=value` goes to the outermost layer that declares the key, else to the outermost that takes any
+ * key; a bare word to the plugin's magic parameter. Values stay text until the server is set up.
  *
- * @throws ConfigError for a key that no layer knows or that is given twice, and for a bare word with nowhere to go.
+ * @throws ConfigError for a key that no layer knows or that is given twice, and for a bare word that no
+ * parameter takes.
  */
 export function configure(
   plugin: PluginDefinition,
@@ -39,7 +40,7 @@ interface Receiver<D = PluginDefinition | FilterDefinition> {
   readonly inputs: Record<string, string>
 }
 
-/** A key begins with a letter (nbdkit-plugin(3), `.config`): anything else before a `=` is part of a bare word. */
+/** A key begins with a letter (nbdkit-plugin(3), `.config`): anything else with a `=` is a bare word. */
 function split(word: string): [key: string, value: string] | undefined {
   const match = /^([a-z][\w.-]*)=(.*)$/is.exec(word)
   return match ? [match[1] ?? '', match[2] ?? ''] : undefined

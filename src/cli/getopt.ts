@@ -1,0 +1,99 @@
+/**
+ * Takes a command line apart as getopt_long(3) does: options and other words in any order, `--name=value`
+ * and `--name value`, unique prefixes of long names, `-fv`, `-p1`, `-p 1`, and `--`, which ends the options.
+ */
+import { ConfigError } from '../api/errors.js'
+import { orNearest } from './nearest.js'
+
+/** What the parser must know of an option. */
+export interface OptionShape {
+  /** Without the dashes; the first is the one that messages use. */
+  readonly names: readonly string[]
+  /** One letter. */
+  readonly short?: string
+  /** Present: it takes an argument. */
+  readonly placeholder?: string
+}
+
+/** An option as it was given. */
+export interface Given<S extends OptionShape> {
+  readonly option: S
+  /** Its argument; empty for an option that takes none. */
+  readonly value: string
+}
+
+export interface Arguments<S extends OptionShape> {
+  /** In the order they were given. */
+  readonly options: readonly Given<S>[]
+  readonly words: readonly string[]
+}
+
+/** @throws ConfigError for an option that is unknown or ambiguous, or has no argument where it needs one. */
+export function getopt<S extends OptionShape>(argv: readonly string[], known: readonly S[]): Arguments<S> {
+  const options: Given<S>[] = []
+  const words: string[] = []
+  const rest = [...argv]
+  for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
+    if (word === '--') {
+      words.push(...rest)
+      break
+    }
+    if (word.startsWith('--')) options.push(longOption(word, rest, known))
+    else if (word.startsWith('-') && word !== '-') options.push(...shortOptions(word, rest, known))
+    else words.push(word)
+  }
+  return { options, words }
+}
+
+function longOption<S extends OptionShape>(word: string, rest: string[], known: readonly S[]): Given<S> {
+  const equals = word.indexOf('=')
+  const name = equals < 0 ? word.slice(2) : word.slice(2, equals)
+  const attached = equals < 0 ? undefined : word.slice(equals + 1)
+  const option = findLong(name, known)
+  if (option.placeholder !== undefined)
+    return { option, value: attached ?? following(`--${name}`, option, rest) }
+  if (attached !== undefined)
+    throw new ConfigError(`option --${name} takes no argument, and was given "${attached}"`)
+  return { option, value: '' }
+}
+
+/** An exact name wins over the names that it begins; several names of one option are no ambiguity. */
+function findLong<S extends OptionShape>(name: string, known: readonly S[]): S {
+  const exact = known.find((option) => option.names.includes(name))
+  if (exact) return exact
+  const candidates = known.filter((option) => name !== '' && option.names.some((n) => n.startsWith(name)))
+  const [only, ...others] = candidates
+  if (only && others.length === 0) return only
+  const names = candidates.flatMap((option) => option.names.filter((n) => n.startsWith(name)))
+  if (names.length > 0)
+    throw new ConfigError(`option --${name} is ambiguous: ${names.map((n) => `--${n}`).join(', ')}`)
+  const all = known.flatMap((option) => option.names)
+  throw new ConfigError(`unknown option --${name}${orNearest(name, all, '--')} (see nbdkit-ts --help)`)
+}
+
+/** `-fv` is `-f -v`; what follows the letter of an option that takes an argument is that argument. */
+function shortOptions<S extends OptionShape>(word: string, rest: string[], known: readonly S[]): Given<S>[] {
+  const given: Given<S>[] = []
+  const letters = [...word.slice(1)]
+  for (const [index, letter] of letters.entries()) {
+    const option = known.find(({ short }) => short === letter)
+    if (!option) {
+      const within = letters.length > 1 ? ` in ${word}` : ''
+      throw new ConfigError(`unknown option -${letter}${within} (see nbdkit-ts --help)`)
+    }
+    if (option.placeholder !== undefined) {
+      const attached = letters.slice(index + 1).join('')
+      given.push({ option, value: attached || following(`-${letter}`, option, rest) })
+      break
+    }
+    given.push({ option, value: '' })
+  }
+  return given
+}
+
+function following(as: string, option: OptionShape, rest: string[]): string {
+  const value = rest.shift()
+  if (value === undefined)
+    throw new ConfigError(`option ${as} needs an argument: ${as} ${option.placeholder}`)
+  return value
+}

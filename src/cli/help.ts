@@ -1,0 +1,82 @@
+/** What `--help`, `--version` and `--dump-plugin` print. */
+import { keysOf, type Param } from '../api/params.js'
+import type { Found } from './modules.js'
+import { type Option, options } from './options.js'
+import { ourPackage } from './package.js'
+
+const width = 100
+
+/** The usage, then each layer that was named, in the order that a request meets them. */
+export function help(layers: readonly Found[]): string {
+  const rows = options.map((option): [string, string] => [synopsis(option), option.doc])
+  return [
+    'nbdkit-ts [options] [--filter=FILTER ...] PLUGIN [[key=]value ...]',
+    '',
+    'PLUGIN and FILTER are names, paths of files (./mine.ts) or names of packages.',
+    'Names of options may be shortened while they stay unambiguous.',
+    '',
+    ...columns(rows),
+    ...layers.flatMap(({ kind, definition, path }) => {
+      const { name, description, params } = definition
+      const parameters = Object.entries(params).flatMap(([key, param]) => parameterRow(key, param))
+      return ['', `${kind}: ${name} (${description})`, `(${path})`, ...columns(parameters)]
+    }),
+  ].join('\n')
+}
+
+function synopsis({ short, names, placeholder }: Option): string {
+  const argument = placeholder === undefined ? '' : `=${placeholder}`
+  return `${short === undefined ? '    ' : `-${short}, `}--${names[0]}${argument}`
+}
+
+function parameterRow(name: string, param: Param): [string, string][] {
+  const notes = [
+    ...(param.required ? ['required'] : []),
+    ...(param.default === undefined ? [] : [`default ${param.default}`]),
+    ...(param.magic ? ['may be given without its key'] : []),
+  ]
+  const doc = notes.length > 0 ? `${param.doc} (${notes.join(', ')})` : param.doc
+  return [[`${keysOf(name, param).join(', ')}=${param.placeholder}`, doc]]
+}
+
+/** Two columns, the second wrapped. */
+function columns(rows: readonly (readonly [string, string])[]): string[] {
+  const indent = 2 + Math.max(0, ...rows.map(([left]) => left.length)) + 2
+  return rows.flatMap(([left, right]) => {
+    const lines = wrap(right, width - indent)
+    return lines.map((line, index) => `${(index === 0 ? `  ${left}` : '').padEnd(indent)}${line}`)
+  })
+}
+
+function wrap(text: string, most: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (line !== '' && line.length + 1 + word.length > most) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines
+}
+
+/** One line for the program and for each layer. A layer of somebody else's has no version that we know. */
+export function version(layers: readonly Found[]): string {
+  const ours = ourPackage().version
+  return [
+    `nbdkit-ts ${ours}`,
+    ...layers.map(({ definition, builtIn }) => definition.name + (builtIn ? ` ${ours}` : '')),
+  ].join('\n')
+}
+
+/** The keys of nbdkit-probing(1) that mean something here. */
+export function dumpPlugin({ definition, path, builtIn }: Found): string {
+  const { name, params, config } = definition
+  const magic = Object.entries(params).find(([, param]) => param.magic)
+  return [
+    `path=${path}`,
+    `name=${name}`,
+    ...(builtIn ? [`version=${ourPackage().version}`] : []),
+    'api_version=1',
+    ...(magic ? [`magic_config_key=${keysOf(...magic)[0]}`] : []),
+    ...(config ? ['has_config=1'] : []),
+  ].join('\n')
+}

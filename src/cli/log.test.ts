@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { messageLog } from './log.js'
+import { printable } from './output.js'
+
+test('a connection is named before the level, layers after it', () => {
+  const lines: string[] = []
+  const log = messageLog(true, (line) => lines.push(line))
+  log.error('plain')
+  log.child('offset').debug('set up')
+  log.child('client 1').child('offset').error('open')
+  log.child('offset').child('client 2').debug('open')
+  assert.deepEqual(lines, [
+    'error: plain',
+    'debug: offset: set up',
+    'client 1: error: offset: open',
+    'client 2: debug: offset: open',
+  ])
+})
+
+test('debug messages are written only when they are asked for, errors always', () => {
+  const lines: string[] = []
+  const log = messageLog(false, (line) => lines.push(line)).child('memory')
+  assert.equal(log.debugging, false)
+  log.debug('dropped')
+  log.error('kept')
+  assert.deepEqual(lines, ['error: memory: kept'])
+})
+
+test('control characters that a client chose are spelled out', () => {
+  assert.equal(printable('export "\x1b[2J\r\x07\x7f"'), 'export "\\x1b[2J\\x0d\\x07\\x7f"')
+})
+
+test('further lines of a message are indented, so that none looks like one of ours', () => {
+  assert.equal(printable('a\nnbdkit-ts: error: forged\n'), 'a\n  nbdkit-ts: error: forged')
+})

@@ -1,0 +1,101 @@
+/** From a word of the command line to the plugin or filter that it names. */
+import { existsSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { ConfigError } from '../api/errors.js'
+import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
+import { filters } from '../filters/catalog.js'
+import { plugins } from '../plugins/catalog.js'
+import { orNearest } from './nearest.js'
+
+type Kind = 'plugin' | 'filter'
+type DefinitionOf<K extends Kind> = K extends 'plugin' ? PluginDefinition : FilterDefinition
+
+/** A plugin or filter as its module defines it, and where that is. */
+export interface Found<D = PluginDefinition | FilterDefinition> {
+  readonly kind: Kind
+  readonly definition: D
+  readonly path: string
+  /** It comes with nbdkit-ts. */
+  readonly builtIn: boolean
+}
+
+const catalogs = { plugin: plugins, filter: filters }
+
+/**
+ * Imports what a word names: an entry of the catalogue, a file (a word with `/` or `.`), or a package that is
+ * found from the working directory.
+ *
+ * @throws ConfigError that says what was looked for, and what was found in its place.
+ */
+export async function findLayer<K extends Kind>(kind: K, word: string): Promise<Found<DefinitionOf<K>>> {
+  const found = (path: string, module: unknown, builtIn = false) => ({
+    kind,
+    definition: check(kind, word, path, module),
+    path,
+    builtIn,
+  })
+  const catalog = catalogs[kind]
+  const load = Object.hasOwn(catalog, word) ? catalog[word] : undefined
+  if (load) {
+    const path = fileURLToPath(new URL(`../${kind}s/${word}/${word}.js`, import.meta.url))
+    return found(path, await load(), true)
+  }
+  const { importFile, importPackage } = await import('./imports.js')
+  if (isPackageName(word)) {
+    const directory = packageDirectory(word)
+    if (directory === undefined) throw new ConfigError(unknown(kind, word))
+    return found(directory, await importPackage(word))
+  }
+  const path = resolve(word)
+  if (!existsSync(path)) throw new ConfigError(`${kind} ${word}: there is no file ${path}`)
+  if (!statSync(path).isFile()) throw new ConfigError(`${kind} ${word}: ${path} is not a file`)
+  return found(path, await importFile(path))
+}
+
+/** A scope is the only place where a package's name has a slash. */
+function isPackageName(word: string): boolean {
+  return /^(@[\w~-][\w.~-]*\/)?[\w~-]+$/.test(word)
+}
+
+/** As Node looks for it: in `node_modules` of the working directory, then of each directory above. */
+function packageDirectory(name: string): string | undefined {
+  for (let directory = process.cwd(); ; directory = dirname(directory)) {
+    const candidate = join(directory, 'node_modules', name)
+    if (existsSync(join(candidate, 'package.json'))) return candidate
+    if (dirname(directory) === directory) return undefined
+  }
+}
+
+function unknown(kind: Kind, word: string): string {
+  const known = Object.keys(catalogs[kind])
+  const other = kind === 'plugin' ? 'filter' : 'plugin'
+  if (Object.hasOwn(catalogs[other], word)) return `${word} is a ${other}, not a ${kind}${usage(other, word)}`
+  const near = orNearest(word, known) || ` (known are ${known.join(', ')})`
+  return `unknown ${kind} "${word}"${near}; for a file give its path, as in ./${word}.ts`
+}
+
+function usage(kind: Kind, word: string): string {
+  return kind === 'filter' ? `: give it as --filter=${word}` : ': give it without --filter'
+}
+
+function check<K extends Kind>(kind: K, word: string, path: string, module: unknown): DefinitionOf<K> {
+  const wanted = kind === 'plugin' ? 'definePlugin' : 'defineFilter'
+  const found = (module as { readonly default?: unknown }).default
+  if (typeof found === 'function' && 'kind' in found && 'definition' in found) {
+    if (found.kind === kind) return found.definition as DefinitionOf<K>
+    if (found.kind === 'plugin' || found.kind === 'filter')
+      throw new ConfigError(`${word} is a ${found.kind}, not a ${kind}${usage(found.kind, word)} (${path})`)
+  }
+  throw new ConfigError(
+    `${kind} ${word}: expected "export default ${wanted}({…})" in ${path}, found ${describe(found)}`,
+  )
+}
+
+function describe(found: unknown): string {
+  if (found === undefined) return 'no default export'
+  if (found === null) return 'a default export of null'
+  if (typeof found === 'object' && 'kind' in found && 'inputs' in found)
+    return `a ${found.kind} that has been called: export it without its values`
+  return `a default export that is ${/^[aeiou]/.test(typeof found) ? 'an' : 'a'} ${typeof found}`
+}

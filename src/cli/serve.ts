@@ -1,0 +1,125 @@
+/** Runs a server from the command line until it has stopped. */
+import { writeFileSync } from 'node:fs'
+import { ConfigError, messageOf } from '../api/errors.js'
+import type { Log } from '../api/log.js'
+import type { ListenTarget, Server } from '../api/server.js'
+import type { Configured } from '../chain/configure.js'
+import { createServer } from '../server/server.js'
+import { type Captive, startCaptive } from './captive.js'
+import { messageLog } from './log.js'
+import type { Settings } from './options.js'
+import { complain, print } from './output.js'
+import { placesToListen } from './places.js'
+import { stdioStream } from './stdio.js'
+
+/**
+ * Serves until a signal, a layer, the client of `-s` or the command of `--run` ends it.
+ *
+ * @returns the exit status.
+ * @throws ConfigError when it cannot start, StuckError when a layer does not let it stop.
+ */
+export async function serve(settings: Settings, layers: Configured): Promise<number> {
+  if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
+  const places = placesToListen(settings)
+  const log = messageLog(settings.verbose, complain)
+  const server = createServer(serverOptions(settings, layers, log))
+  const run: Run = { status: 0, captive: undefined, stopping: false }
+  stopOnSignals(server, run)
+  stopOnCrash(server, run, log)
+  try {
+    if (settings.stdio) await serveStdio(server)
+    else await serveSockets(server, places, run, settings)
+  } catch (error) {
+    // A signal that came first is why the server would not listen.
+    if (!run.stopping) {
+      await server.shutdown({ graceMs: 0 })
+      throw error
+    }
+  }
+  await server.stopped
+  return run.status
+}
+
+/** What happens to a server from outside. */
+interface Run {
+  status: number
+  captive: Captive | undefined
+  /** A signal has come. */
+  stopping: boolean
+}
+
+function serverOptions(settings: Settings, layers: Configured, log: Log) {
+  const { exportName, readOnly, threads, oldstyle, maskHandshake } = settings
+  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts } = settings
+  return {
+    ...layers,
+    ...{ log, exportName, readOnly, oldstyle, handshakeTimeoutMs, graceMs, structuredReplies, metaContexts },
+    ...(threads === 0 ? {} : { threads }),
+    ...(maskHandshake === undefined ? {} : { maskHandshake }),
+  }
+}
+
+async function serveSockets(
+  server: Server,
+  places: readonly ListenTarget[],
+  run: Run,
+  settings: Settings,
+): Promise<void> {
+  for (const place of places) await server.listen(place)
+  // A layer or a signal may already have asked it to stop.
+  if (server.state !== 'serving') return
+  if (settings.pidFile !== undefined) writePidFile(settings.pidFile)
+  if (settings.printUri) print(server.uri ?? '')
+  if (settings.run === undefined) return
+  await serveCaptive(server, run, settings.run, settings.exportName)
+}
+
+async function serveCaptive(server: Server, run: Run, command: string, exportName: string): Promise<void> {
+  try {
+    run.captive = startCaptive(command, server, exportName)
+    run.status = await run.captive.status
+  } catch (error) {
+    throw new ConfigError(`--run: ${messageOf(error)}`, { cause: error })
+  }
+  await server.shutdown()
+}
+
+function writePidFile(path: string): void {
+  try {
+    writeFileSync(path, `${process.pid}\n`)
+  } catch (error) {
+    throw new ConfigError(`--pidfile: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** What a plugin prints would be taken for replies, so it goes where messages go. */
+async function serveStdio(server: Server): Promise<void> {
+  console.log = console.info = console.debug = console.error
+  const stream = stdioStream()
+  const closed = new Promise((resolve) => stream.once('close', resolve))
+  await server.serve(stream)
+  await closed
+  await server.shutdown()
+}
+
+/** The first asks, the second insists. A terminal signals the command too; other signals are passed on. */
+function stopOnSignals(server: Server, run: Run): void {
+  const stop = (signal: NodeJS.Signals) => {
+    const again = run.stopping
+    run.stopping = true
+    if (again || signal === 'SIGTERM' || signal === 'SIGHUP') run.captive?.kill('SIGTERM')
+    // Whether it stops well is told by `stopped`, which is awaited elsewhere.
+    server.shutdown(again ? { graceMs: 0 } : {}).catch(() => {})
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop)
+}
+
+/** A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone. */
+function stopOnCrash(server: Server, run: Run, log: Log): void {
+  process.on('uncaughtException', (error: unknown) => {
+    log.error(`uncaught: ${(error instanceof Error && error.stack) || messageOf(error)}`)
+    run.status = 1
+    run.captive?.kill('SIGTERM')
+    server.shutdown().catch(() => {})
+  })
+}
