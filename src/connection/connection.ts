@@ -278,7 +278,7 @@ export class ClientConnection implements Connection {
           this.drop(why)
         },
         bug: (error) => {
-          this.#log.error(`this is a bug: ${error.stack ?? error.message}`)
+          this.#log.error(`this is a bug: ${error instanceof Error ? error.stack : error}`)
           this.drop('bug')
         },
       },

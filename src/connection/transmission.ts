@@ -1,5 +1,4 @@
 /** The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back, goes on. */
-import type { AssertionError } from 'node:assert/strict'
 import type { Log } from '../api/log.js'
 import type { BufferPool } from './buffer-pool.js'
 import { type Agreement, Commands } from './commands.js'
@@ -13,8 +12,8 @@ import type { Transport } from './transport.js'
 export interface TransmissionEvents extends RequestEvents {
   /** Something was received, answered or sent. */
   active(): void
-  /** One of our own assertions failed. */
-  bug(error: AssertionError): void
+  /** Something threw that never should: an assertion of ours, or a mistake. */
+  bug(error: unknown): void
 }
 
 /** What the phase takes over from its connection. */
@@ -74,8 +73,7 @@ export class Transmission {
 
   /** Begins, with what was received behind the last option. */
   start(received: Uint8Array): void {
-    if (this.#afterBatch(this.#requests.receive(new ReceiveBuffer(received), received.length)))
-      this.#transport.resume()
+    if (this.received(received.length, received)) this.#transport.resume()
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
@@ -100,11 +98,20 @@ export class Transmission {
 
   /** `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so. */
   received(length: number, chunk: Uint8Array | undefined): boolean {
-    if (chunk !== undefined) return this.#afterBatch(this.#requests.receive(new ReceiveBuffer(chunk), length))
-    if (this.#inPlace) return this.#afterBatch(this.#requests.receivedInPlace(length))
+    try {
+      return this.#afterBatch(this.#receive(length, chunk))
+    } catch (error) {
+      this.#events.bug(error)
+      return false
+    }
+  }
+
+  #receive(length: number, chunk: Uint8Array | undefined): boolean {
+    if (chunk !== undefined) return this.#requests.receive(new ReceiveBuffer(chunk), length)
+    if (this.#inPlace) return this.#requests.receivedInPlace(length)
     const open = this.#requests.receive(this.#buffers.current, length)
     this.#buffers.next(length)
-    return this.#afterBatch(open)
+    return open
   }
 
   /** Sends what a batch of requests gave, and sees to what comes next. `open`: more may be received. */
@@ -127,7 +134,11 @@ export class Transmission {
   /** There may be room again: goes on with what was received, then with receiving. */
   #goOn(): void {
     if (this.#reading || this.#ended) return
-    if (this.#afterBatch(this.#requests.resume())) this.#transport.resume()
+    try {
+      if (this.#afterBatch(this.#requests.resume())) this.#transport.resume()
+    } catch (error) {
+      this.#events.bug(error)
+    }
   }
 
   /** The socket has taken everything. */
