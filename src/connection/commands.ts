@@ -119,8 +119,9 @@ export class Commands {
     if (this.#muted) return
     const number = errorNumber(error)
     const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
-    this.#log.error(`${what}: ${messageOf(error)}: ${errorName(number)}`)
-    this.#replies.error(request, number, messageOf(error))
+    const message = messageOf(error)
+    this.#log.error(`${message.startsWith(what) ? message : `${what}: ${message}`}: ${errorName(number)}`)
+    this.#replies.error(request, number, message)
     if (error instanceof AssertionError) this.#events.bug(error)
   }
 

@@ -30,6 +30,9 @@ export interface Host {
   gate(): Gate
 }
 
+/** Tells who is at the other end of a stream. */
+export type PeerOf = (stream: Duplex) => Peer
+
 /** How long a client that is being shut down may stay quiet before it is closed: time for what is on its way to us. */
 export const quietMs = 50
 
@@ -51,7 +54,7 @@ export class ClientConnection implements Connection {
   readonly #buffers: ReceiveBuffers
   readonly #running = new Running()
   readonly #queue = new ByteQueue()
-  readonly #peerOf: () => Peer
+  readonly #peerOf: PeerOf
   #peer: Peer | undefined
   #state: ConnectionState = 'greeting'
   #abort: AbortController | undefined
@@ -69,7 +72,7 @@ export class ClientConnection implements Connection {
   /** Called when the connection is closed and no callback runs any more. */
   #onSettled = () => {}
 
-  constructor(id: number, connect: Connect, peerOf: () => Peer, host: Host) {
+  constructor(id: number, connect: Connect, peerOf: PeerOf, host: Host) {
     this.id = id
     this.#host = host
     this.#peerOf = peerOf
@@ -87,7 +90,7 @@ export class ClientConnection implements Connection {
   }
 
   get peer(): Peer {
-    this.#peer ??= this.#peerOf()
+    this.#peer ??= this.#peerOf(this.#transport.stream)
     return this.#peer
   }
   get state(): ConnectionState {

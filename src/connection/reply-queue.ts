@@ -110,7 +110,7 @@ export class ReplyQueue {
     } else if (data instanceof Uint8Array) this.#content(request, request.offset, data.length, data, true)
     else if (request.flags & NBD_CMD_FLAG_DF)
       this.#dataChunk(request, request.offset, request.length, data, true)
-    else this.#sparse(request, data)
+    else this.#sparse(request, data.some(isEmpty) ? data.filter((part) => !isEmpty(part)) : data)
   }
 
   /** Parts by turns of data and of zeroes: each run is a chunk of its own. */
@@ -270,6 +270,11 @@ export class ReplyQueue {
     this.#start = 0
     this.#end = 0
   }
+}
+
+/** The spec knows no chunk of nothing. */
+function isEmpty(part: Uint8Array): boolean {
+  return part.length === 0
 }
 
 function isHole(part: Uint8Array | undefined): boolean {

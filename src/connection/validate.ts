@@ -94,6 +94,8 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
   const { size, can, blockSize } = device
 
   if (type > NBD_CMD_BLOCK_STATUS || type === NBD_CMD_DISC) return invalid(`${commandName(type)}`)
+  const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
+  if (writes && readOnly) return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
   if (flags & ~allowedFlags(type, terms))
     return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
 
@@ -104,9 +106,6 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
       : invalid(`${describe(request)}: expected offset and length 0`)
   }
 
-  const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
-  if (writes && readOnly)
-    return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
   if (type === NBD_CMD_TRIM && !can.trim) return unsupported(request)
   if (type === NBD_CMD_WRITE_ZEROES && can.zero === 'none') return unsupported(request)
   if (type === NBD_CMD_CACHE && can.cache === 'none') return unsupported(request)

@@ -1,5 +1,6 @@
 /** Where clients come from: TCP, Unix sockets, inherited descriptors. */
 import { createServer, type Socket, type Server as SocketServer } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { Peer } from '../api/connection.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
@@ -70,10 +71,10 @@ export function uriOf(address: ListenTarget, exportName: string): string | undef
 }
 
 /** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */
-export function peerOf(socket: Socket): Peer {
-  const { remoteAddress, remotePort } = socket
+export function peerOf(stream: Duplex): Peer {
+  const { remoteAddress, remotePort, _handle } = stream as Socket & { _handle?: { fd?: number } | null }
   if (remoteAddress !== undefined && remotePort !== undefined)
     return { family: 'tcp', address: remoteAddress, port: remotePort }
-  const fd = (socket as unknown as { _handle: { fd?: number } | null })._handle?.fd
+  const fd = _handle?.fd
   return { family: 'unix', ...(fd !== undefined && fd >= 0 ? libc()?.peerCredentials(fd) : undefined) }
 }

@@ -1,7 +1,7 @@
 /** A server of one chain of layers: its states, its clients, its end. */
 import type { Server as SocketServer } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Connection, Peer } from '../api/connection.js'
+import type { Connection } from '../api/connection.js'
 import { type Log, silentLog } from '../api/log.js'
 import type { Concurrency } from '../api/plugin.js'
 import {
@@ -15,7 +15,7 @@ import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
 import { Gate } from '../connection/concurrency.js'
-import { ClientConnection, type Host, quietMs } from '../connection/connection.js'
+import { ClientConnection, type Host, type PeerOf, quietMs } from '../connection/connection.js'
 import { type Connect, overSocket, overStream } from '../connection/transport.js'
 import { inFlightMax } from '../protocol/limits.js'
 import { addressOf, listen, peerOf, uriOf } from './listen.js'
@@ -90,7 +90,7 @@ class NbdServer implements Server {
     if (this.#stopping) return
     const listener = await listen(
       target,
-      (socket) => void this.#accept(overSocket(socket), () => peerOf(socket)),
+      (socket) => void this.#accept(overSocket(socket), peerOf),
     )
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
@@ -155,7 +155,7 @@ class NbdServer implements Server {
     if (address) this.#addresses.push(address)
   }
 
-  async #accept(connect: Connect, peer: () => Peer): Promise<ClientConnection | undefined> {
+  async #accept(connect: Connect, peer: PeerOf): Promise<ClientConnection | undefined> {
     const host = this.#host
     if (host === undefined || this.#stopping) {
       refuse(connect)

@@ -21,7 +21,7 @@ export default definePlugin({
         trim() {},
         zero() {},
         cache() {},
-        extents: (_offset, length) => [{ length, type: HOLE | ZERO }],
+        extents: (offset) => [{ length: size - offset, type: HOLE | ZERO }],
       }),
     }
   },

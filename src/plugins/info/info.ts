@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import type { Connection } from '../../api/connection.js'
+import type { DeviceInit } from '../../api/device.js'
+import { NbdError } from '../../api/errors.js'
+import { param } from '../../api/params.js'
+import { definePlugin, type OpenRequest } from '../../api/plugin.js'
+
+const modes = ['exportname', 'base64exportname', 'address', 'time', 'uptime', 'conntime', 'version'] as const
+
+/** A disk that holds what the server knows of its client and of itself (nbdkit-info-plugin(1)). */
+export default definePlugin({
+  name: 'info',
+  description: 'a disk that tells a client its export name, its address or the time',
+  params: {
+    mode: param.oneOf(modes, { default: 'exportname', magic: true, doc: 'What the disk tells.' }),
+  },
+  setup({ mode }) {
+    const started = performance.now()
+    const open: Record<typeof mode, (request: OpenRequest) => DeviceInit> = {
+      exportname: ({ exportName }) => disk(Buffer.from(exportName), true),
+      base64exportname: ({ exportName }) => disk(decodeBase64(exportName), true),
+      address: ({ connection }) => disk(Buffer.from(addressOf(connection)), false),
+      time: () => clock(() => Date.now()),
+      uptime: () => clock(() => performance.now() - started),
+      conntime: () => {
+        const opened = performance.now()
+        return clock(() => performance.now() - opened)
+      },
+      version: () => disk(Buffer.from(version()), true),
+    }
+    return { open: open[mode] }
+  },
+})
+
+/** `sameForAll`: another client that asks for the same export gets the same bytes. */
+function disk(bytes: Uint8Array, sameForAll: boolean): DeviceInit {
+  return {
+    size: bytes.length,
+    can: { multiConn: sameForAll },
+    read: (offset, length) => bytes.subarray(offset, offset + length),
+    cache() {},
+  }
+}
+
+/** 64 bits of seconds and 32 of microseconds, big-endian, as of the moment of the read. `now` is in ms. */
+function clock(now: () => number): DeviceInit {
+  return {
+    size: 12,
+    read(offset, length) {
+      const micros = Math.floor(now() * 1000)
+      const bytes = Buffer.alloc(12)
+      bytes.writeBigUInt64BE(BigInt(Math.floor(micros / 1e6)))
+      bytes.writeUInt32BE(micros % 1e6, 8)
+      return bytes.subarray(offset, offset + length)
+    },
+    cache() {},
+  }
+}
+
+/** Buffer skips what is not base64, but a client should be told. Line breaks are usual, and do no harm. */
+function decodeBase64(text: string): Buffer {
+  const digits = text.replace(/[\r\n]/g, '')
+  if (digits.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(digits))
+    throw new NbdError('EINVAL', `the export name ${JSON.stringify(text)} is not base64`)
+  return Buffer.from(digits, 'base64')
+}
+
+/** The path of a Unix socket is not told: it is the server's own. */
+function addressOf({ peer: { family, address, port } }: Connection): string {
+  if (family === 'unix') return 'unix'
+  if (address === undefined || port === undefined)
+    throw new NbdError('EINVAL', 'the client has no address: it is not connected through a network')
+  // An IPv4 client of a socket that takes both versions.
+  const plain = address.replace(/^::ffff:(?=[\d.]+$)/, '')
+  return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

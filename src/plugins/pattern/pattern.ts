@@ -1,0 +1,49 @@
+import { param } from '../../api/params.js'
+import { definePlugin } from '../../api/plugin.js'
+import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
+
+/** A disk whose every 8 bytes are their own offset (nbdkit-pattern-plugin(1)). */
+export default definePlugin({
+  name: 'pattern',
+  description: 'a read-only disk whose every 8 bytes are their own offset',
+  params: {
+    size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
+    upper: param.int({
+      min: 0,
+      max: 0xffff,
+      default: 0,
+      doc: 'XOR-ed with the top 16 bits of each 8 bytes, to tell one pattern from another.',
+    }),
+  },
+  setup({ size, upper }) {
+    const bytes = new GeneratedBytes(offsets(upper))
+    return {
+      open: () => ({
+        size,
+        can: { multiConn: true },
+        read: (offset, length, alloc) => bytes.read(offset, length, alloc),
+        cache() {},
+      }),
+    }
+  },
+})
+
+/** Fills a block with offsets: 64 bits each, big-endian, with `upper` XOR-ed in. */
+function offsets(upper: number): Fill {
+  // Within a block only the low 12 bits differ. They are prepared, and the others XOR-ed in, in the byte
+  // order that this machine gives to a word: so there is nothing to swap in the loop.
+  const low = new Uint32Array(blockBytes / 4)
+  const lowView = new DataView(low.buffer)
+  for (let at = 0; at < blockBytes; at += 8) lowView.setUint32(at + 4, at)
+  const base = new Uint32Array(2)
+  const baseView = new DataView(base.buffer)
+  return (block, offset) => {
+    baseView.setUint32(0, Math.floor(offset / 2 ** 32) ^ (upper << 16))
+    baseView.setUint32(4, offset % 2 ** 32)
+    const [first = 0, second = 0] = base
+    for (let at = 0; at < block.length; at += 2) {
+      block[at] = first
+      block[at + 1] = second ^ (low[at + 1] ?? 0)
+    }
+  }
+}

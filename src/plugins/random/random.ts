@@ -1,0 +1,92 @@
+import { randomInt } from 'node:crypto'
+import { NbdError } from '../../api/errors.js'
+import { param } from '../../api/params.js'
+import { definePlugin } from '../../api/plugin.js'
+import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
+
+/** A disk of random bytes, which takes a write only of what is there (nbdkit-random-plugin(1)). */
+export default definePlugin({
+  name: 'random',
+  description: 'a disk of random bytes',
+  params: {
+    size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
+    seed: param.int({
+      min: 0,
+      max: 2 ** 32 - 1,
+      doc: 'The same seed gives the same bytes; one is chosen by chance unless given.',
+    }),
+    fast: param.boolean({ default: false, doc: 'Repeat one random sector, with its number in it.' }),
+  },
+  setup({ size, seed = randomInt(2 ** 32), fast }, { log }) {
+    if (log.debugging) log.debug(`seed=${seed}`)
+    const bytes = new GeneratedBytes(fast ? repeatedSector(seed) : randomBlocks(seed))
+    const refuse = (what: string, offset: number, length: number): never => {
+      throw new NbdError('EIO', `${what} ${length} at ${offset}: random bytes have no holes`)
+    }
+    return {
+      open: () => ({
+        size,
+        can: { multiConn: true },
+        read: (offset, length, alloc) => bytes.read(offset, length, alloc),
+        write(offset, data) {
+          const at = bytes.mismatch(offset, data)
+          if (at < 0) return
+          const place = `the byte at ${offset + at} is not what is read there`
+          throw new NbdError('EIO', `write ${data.length} at ${offset}: ${place}`)
+        },
+        trim: (offset, length) => refuse('trim', offset, length),
+        zero: (offset, length) => refuse('zero', offset, length),
+        cache() {},
+      }),
+    }
+  },
+})
+
+/**
+ * Each block is a run of the generator xoroshiro64* (Blackman and Vigna) that starts from the seed and the
+ * number of the block alone, so that any block can be made at any time.
+ */
+function randomBlocks(seed: number): Fill {
+  const key = mix(seed)
+  return (block, offset) => {
+    const number = offset / blockBytes
+    // No two blocks of a disk start alike: mix() is one to one. Two zeroes would be followed by zeroes alone.
+    let first = mix(number ^ key)
+    let second = mix(~Math.floor(number / 2 ** 32)) ^ key || 1
+    for (let at = 0; at < block.length; at++) {
+      block[at] = Math.imul(first, 0x9e3779bb)
+      second ^= first
+      first = rotate(first, 26) ^ second ^ (second << 9)
+      second = rotate(second, 13)
+    }
+  }
+}
+
+const sectorBytes = 512
+
+/** One random sector, repeated, with the number of the sector XOR-ed into its first 8 bytes. */
+function repeatedSector(seed: number): Fill {
+  const random = new Uint32Array(blockBytes / 4)
+  randomBlocks(seed)(random, 0)
+  const sector = random.subarray(0, sectorBytes / 4)
+  const [first = 0, second = 0] = sector
+  return (block, offset) => {
+    for (let at = 0; at < block.length; at += sector.length) {
+      const number = (offset + at * 4) / sectorBytes
+      block.set(sector, at)
+      block[at] = first ^ number
+      block[at + 1] = second ^ Math.floor(number / 2 ** 32)
+    }
+  }
+}
+
+/** Spreads 32 bits over 32 bits, one to one: the last steps of MurmurHash3 (Appleby). */
+function mix(word: number): number {
+  let bits = Math.imul(word ^ (word >>> 16), 0x85ebca6b)
+  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)
+  return bits ^ (bits >>> 16)
+}
+
+function rotate(word: number, by: number): number {
+  return (word << by) | (word >>> (32 - by))
+}

@@ -1,0 +1,18 @@
+import { definePlugin } from '../../api/plugin.js'
+import { zeroes } from '../../api/zeroes.js'
+
+/** A disk of no bytes (nbdkit-zero-plugin(1)). */
+export default definePlugin({
+  name: 'zero',
+  description: 'a disk of no bytes',
+  params: {},
+  setup: () => ({
+    open: () => ({
+      size: 0,
+      can: { multiConn: true },
+      // Never called: there is nothing to ask for.
+      read: (_offset, length) => zeroes(length),
+      cache() {},
+    }),
+  }),
+})
