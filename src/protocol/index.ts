@@ -1,0 +1,8 @@
+/** The bytes of NBD, for programs that speak it themselves. */
+export * from './byte-queue.js'
+export * from './bytes.js'
+export * from './constants.js'
+export * from './errno.js'
+export * from './handshake.js'
+export * from './limits.js'
+export * from './transmission.js'
