@@ -36,6 +36,12 @@ export {
   type ReadyContext,
   type ServerContext,
 } from './api/plugin.js'
+export {
+  type ListenTarget,
+  type Server,
+  type ServerOptions,
+  type ServerState,
+  StuckError,
+} from './api/server.js'
 export { zeroes } from './api/zeroes.js'
-export { type ListenTarget, type Server, type ServerOptions, type ServerState, StuckError } from './api/server.js'
 export { createServer } from './server/server.js'

@@ -1,107 +1,38 @@
 /** Runs the program as a user does, and looks at its exit status, its output and what it leaves behind. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { after, describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
-
-const root = packageRoot(dirname(fileURLToPath(import.meta.url)))
-const program = join(root, 'bin', 'nbdkit-ts')
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
-
-function packageRoot(directory: string): string {
-  return existsSync(join(directory, 'package.json')) ? directory : packageRoot(dirname(directory))
-}
-
-/** Everything that the program or a test makes is in here. */
-const scratch = mkdtempSync(join(tmpdir(), 'cli-test-'))
-after(() => rmSync(scratch, { recursive: true }))
-let directories = 0
-function newDirectory(files: Record<string, string> = {}): string {
-  const directory = join(scratch, `${directories++}`)
-  mkdirSync(directory)
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(directory, name)), { recursive: true })
-    writeFileSync(join(directory, name), text)
-  }
-  return directory
-}
-
-/** Where the program makes its private sockets. */
-const temporary = newDirectory()
-
-interface Result {
-  readonly status: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-function start(args: readonly string[], options: SpawnOptions & { bin?: string } = {}): ChildProcess {
-  const { bin = program, env, ...rest } = options
-  return spawn(process.execPath, [bin, ...args], {
-    cwd: scratch,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...rest,
-    env: { PATH: process.env.PATH, TMPDIR: temporary, ...env },
-  })
-}
-
-async function result(child: ChildProcess): Promise<Result> {
-  let stdout = ''
-  let stderr = ''
-  child.stdout?.on('data', (chunk) => (stdout += chunk))
-  child.stderr?.on('data', (chunk) => (stderr += chunk))
-  const [status] = (await once(child, 'close')) as [number | null]
-  return { status, stdout, stderr }
-}
-
-function run(args: readonly string[], options: Parameters<typeof start>[1] = {}): Promise<Result> {
-  return result(start(args, options))
-}
-
-/** It ended well, and said nothing but `stdout`. */
-async function prints(
-  stdout: string | RegExp,
-  args: readonly string[],
-  options?: Parameters<typeof start>[1],
-) {
-  const ended = await run(args, options)
-  assert.equal(ended.stderr, '')
-  if (typeof stdout === 'string') assert.equal(ended.stdout, stdout)
-  else assert.match(ended.stdout, stdout)
-  assert.equal(ended.status, 0)
-}
-
-/** It ended with status 1 and this one line. */
-async function complains(
-  message: string | RegExp,
-  args: readonly string[],
-  options?: Parameters<typeof start>[1],
-) {
-  const { status, stdout, stderr } = await run(args, options)
-  assert.equal(stdout, '')
-  assert.match(stderr, /^nbdkit-ts: [^\n]+\n$/)
-  const told = stderr.slice('nbdkit-ts: '.length, -1)
-  if (typeof message === 'string') assert.equal(told, message)
-  else assert.match(told, message)
-  assert.equal(status, 1)
-}
+import { describe, it } from 'node:test'
+import {
+  complains,
+  greeting,
+  newDirectory,
+  prints,
+  program,
+  result,
+  root,
+  run,
+  scratch,
+  start,
+  started,
+  temporary,
+  version,
+} from './cli-helpers.js'
 
 const together = { concurrency: 4 }
+
+/** A plugin that refuses to start: that it is one line, and no bug, shows that its ConfigError is ours. */
+const refusing = `
+import { ConfigError, definePlugin } from 'nbdkit-ts'
+import nullPlugin from 'nbdkit-ts/plugins/null'
+export default definePlugin({
+  name: 'tape', description: 'a tape', params: nullPlugin.definition.params,
+  setup() { throw new ConfigError('there is no tape in ' + nullPlugin.definition.name) },
+})
+`
 
 describe('the command line is refused', together, () => {
   const refusals: [means: string, args: string[], message: string | RegExp][] = [
@@ -114,7 +45,17 @@ describe('the command line is refused', together, () => {
     [
       'for an unknown plugin, with all there are',
       ['xyzzy'],
-      /^unknown plugin "xyzzy" \(known are file, memory, null/,
+      /^unknown plugin "xyzzy" \(known are .*, memory, .*null/,
+    ],
+    [
+      'for what nbdkit has and we have not yet',
+      ['--tls=require', 'null'],
+      /^--tls is an option of nbdkit that nbdkit-ts does not have yet: /,
+    ],
+    [
+      'for the letter of such an option',
+      ['-u', 'nobody', 'null'],
+      /^--user is an option of nbdkit that nbdkit-ts does not have yet: /,
     ],
     ['for an unknown filter', ['--filter=ofset', 'null'], /^unknown filter "ofset": did you mean offset\?/],
     [
@@ -143,9 +84,9 @@ describe('the command line is refused', together, () => {
     ],
     ['for a port out of range', ['-p', '65536', 'null'], /^--port: 65536 is out of range: .* 0 to 65535$/],
     [
-      'for a port that is a name',
-      ['-p', 'nbd', 'null'],
-      /^--port: "nbd" .*names of services are not supported$/,
+      'for a port that is no service',
+      ['-p', 'xyzzy', 'null'],
+      /^--port: "xyzzy" is no port number, and no TCP service of that name is in /,
     ],
     ['for a bad number of threads', ['-t', 'many', 'null'], '--threads: could not parse number: "many"'],
     ['for a bad time', ['--timeout=soon', 'null'], /^--timeout: could not parse delay "soon"/],
@@ -156,6 +97,36 @@ describe('the command line is refused', together, () => {
       'for a command with one client',
       ['-s', '--run', 'true', 'null'],
       '--run and -s cannot be used together',
+    ],
+    ['for a bad debug flag', ['-D', 'null', 'null'], '--debug: "null" is not of the form NAME.FLAG=N'],
+    ['for a debug flag that is no number', ['-D', 'a.b=x', 'null'], '--debug: could not parse number: "x"'],
+    [
+      'for a place of messages that is none',
+      ['--log=here', 'null'],
+      '--log: "here" is none of default, stderr, syslog, null, nor the absolute path of a file',
+    ],
+    [
+      'for a file of messages that cannot be opened',
+      ['--log=/nowhere/log', 'null'],
+      /^--log: ENOENT.*\/nowhere\/log/,
+    ],
+    ['for a name with brackets', ['--name=a]', 'null'], /^--name: "a\]" has brackets or control characters$/],
+    [
+      'for a file of arguments that is not there',
+      ['null', '@nowhere'],
+      /^@nowhere: cannot read arguments: ENOENT.*\(a value that begins with @ is given with its key/,
+    ],
+    ['for an address that an option excludes', ['-4', '-i', '::1', 'null'], /^-i: ::1 is an IPv6 address/],
+    [
+      'for a name without an address',
+      ['-i', 'no.invalid', 'null'],
+      /^-i: no address of "no\.invalid" is found/,
+    ],
+    ['for a key that is missing', ['memory'], 'memory: size=SIZE is required'],
+    [
+      'for a value out of range, with the range',
+      ['null', 'size=9E'],
+      'null: size: size "9E" is too large: the largest is 9007199254740991 (8 PiB - 1)',
     ],
     ['for an unknown key', ['null', 'sise=1'], 'unknown parameter "sise": null knows size'],
     [
@@ -171,15 +142,51 @@ describe('the command line is refused', together, () => {
     ],
     ['for a file that is not there', ['./x.ts'], `plugin ./x.ts: there is no file ${join(scratch, 'x.ts')}`],
     ['for a directory', ['./0'], `plugin ./0: ${join(scratch, '0')} is not a file`],
-    ['for a place where it cannot listen', ['-U', 'no/s', 'null'], /^cannot listen on .*\/no\/s: /],
+    [
+      'for a folder that is not there',
+      ['-U', 'no/s', 'null'],
+      /^cannot listen on .*\/no\/s: there is no dir/,
+    ],
+    [
+      'for a path that is too long for a socket',
+      ['-U', 's'.repeat(100), 'null'],
+      /^the path of a Unix socket has at most 107 bytes, .*s has \d{3}$/,
+    ],
+    ['for a file in place of a socket', ['-U', program, 'null'], /nbdkit-ts: it exists, and is no socket$/],
     [
       'for an address of another machine',
       ['-i', '192.0.2.1', 'null'],
       /192\.0\.2\.1:10809: this machine has no such/,
     ],
-    ['for a pid file that cannot be written', ['-U', '-', '-P', 'no/p', 'null'], /^--pidfile: ENOENT/],
+    ['for a pid file without a folder', ['-U', '-', '-P', 'no/p', 'null'], /^--pidfile: ENOENT/],
+    ['for a pid file that is a folder', ['-U', '-', '-P', '0', 'null'], /^--pidfile: .*\/0 is a directory$/],
   ]
   for (const [means, args, message] of refusals) it(means, () => complains(message, args))
+
+  it('for a pid file before a plugin is set up', async () => {
+    const setUp = refusing.replace('throw', "console.log('set up'); throw")
+    const cwd = newDirectory({ 'x.mjs': setUp })
+    await complains(/^--pidfile: ENOENT/, ['-U', 's', '-P', 'no/p', './x.mjs'], { cwd })
+  })
+  it('for a port that is taken', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const taken = new RegExp(`^cannot listen on 127.0.0.1:${port}: the address is already in use$`)
+    await complains(taken, ['-i', '127.0.0.1', '-p', String(port), 'null'])
+    server.close()
+  })
+  it('for a socket that a dead server left behind, and says what to do', async () => {
+    const cwd = newDirectory()
+    const socket = `require('net').createServer().listen('s', () => process.kill(process.pid, 'SIGKILL'))`
+    spawnSync(process.execPath, ['-e', socket], { cwd })
+    await complains(
+      `cannot listen on ${cwd}/s: a server that has ended left it behind: remove it with "rm", and start again`,
+      ['-U', 's', 'null'],
+      { cwd },
+    )
+    assert.deepEqual(readdirSync(cwd), ['s'])
+  })
 })
 
 describe('the program tells', together, () => {
@@ -200,7 +207,7 @@ describe('the program tells', together, () => {
   it('what it knows of a plugin', () =>
     prints(
       new RegExp(
-        `^path=/.*/null\\.js\nname=null\nversion=${version}\napi_version=1\nmagic_config_key=size\n$`,
+        `^path=/.*/null\\.js\nname=null\nversion=${version}\napi_version=1\nmax_thread_model=parallel\nmagic_config_key=size\n`,
       ),
       ['null', '--dump-plugin'],
     ))
@@ -229,15 +236,6 @@ describe('the program is found', together, () => {
   })
 })
 
-/** A plugin that refuses to start: that it is one line, and no bug, shows that its ConfigError is ours. */
-const refusing = `
-import { ConfigError, definePlugin } from 'nbdkit-ts'
-import nullPlugin from 'nbdkit-ts/plugins/null'
-export default definePlugin({
-  name: 'tape', description: 'a tape', params: nullPlugin.definition.params,
-  setup() { throw new ConfigError('there is no tape in ' + nullPlugin.definition.name) },
-})
-`
 const typed = `import type { Device } from 'nbdkit-ts'
 export const size = (device: Device): number => device.size satisfies number
 ${refusing}`
@@ -296,9 +294,13 @@ describe('a module of a user', together, () => {
     await prints(/\nplugin: tape \(a tape\)\n\(.*\/tape\.mjs\)\n {2}size=SIZE/, ['./tape.mjs', '--help'], {
       cwd,
     })
-    await prints(/^path=.*\/tape\.mjs\nname=tape\napi_version=1\nmagic_/, ['./tape.mjs', '--dump-plugin'], {
-      cwd,
-    })
+    await prints(
+      /^path=.*\/tape\.mjs\nname=tape\napi_version=1\n.*\nmagic_/,
+      ['./tape.mjs', '--dump-plugin'],
+      {
+        cwd,
+      },
+    )
   })
   it('is refused when it is a filter in place of a plugin', async () => {
     const text = refusing.replaceAll('definePlugin', 'defineFilter')
@@ -406,6 +408,13 @@ describe('--run', together, () => {
   })
   it('does not put its variables in the environment', () =>
     prints('\n', ['null', '--run', 'sh -c \'echo "$uri"\'']))
+  it('gives the command the name of the server', () =>
+    prints('in0\n', ['--name', 'in0', 'null', '--run', 'echo "$name"']))
+  it('tells of a command that is not there, by its status', async () => {
+    const { status, stderr } = await run(['null', '--run', 'nbdkit-ts-nowhere'])
+    assert.match(stderr, /nbdkit-ts-nowhere: .*not found/)
+    assert.equal(status, 127)
+  })
   it('ends with the status of the command', async () => {
     assert.equal((await run(['null', '--run', 'exit 7'])).status, 7)
   })
@@ -440,24 +449,6 @@ describe('--run', together, () => {
     ])
   })
 })
-
-/** Starts a server, waits until it is ready, and hands over its URI. */
-async function started(args: readonly string[], options: Parameters<typeof start>[1] = {}) {
-  const child = start(['-f', '--print-uri', ...args], options)
-  const ended = result(child)
-  const ready = child.stdout ? once(child.stdout, 'data') : Promise.reject(new Error('no output'))
-  const uri = await Promise.race([
-    ready.then(([line]) => String(line).trimEnd()),
-    ended.then(({ stderr }) => Promise.reject(new Error(`it ended before it was ready: ${stderr}`))),
-  ])
-  return { child, ended, uri }
-}
-
-/** The first bytes that a server sends on a new connection. */
-async function greeting(socket: Socket): Promise<string> {
-  const [chunk] = (await once(socket, 'data')) as [Buffer]
-  return chunk.toString('latin1', 0, 8)
-}
 
 /** A plugin whose reads never end, and a client that waits for one. */
 const stuckPlugin = `
@@ -508,7 +499,7 @@ describe('a server', together, () => {
   it('does not take a place that is taken', async () => {
     const cwd = newDirectory()
     const { child, ended } = await started(['-U', 's', 'null'], { cwd })
-    await complains(`cannot listen on ${cwd}/s: the address is already in use`, ['-U', 's', 'null'], { cwd })
+    await complains(`cannot listen on ${cwd}/s: another server listens there`, ['-U', 's', 'null'], { cwd })
     assert.equal(await greeting(connect(join(cwd, 's'))), 'NBDMAGIC')
     child.kill()
     await ended
@@ -536,7 +527,8 @@ describe('a server', together, () => {
   })
   it('stops with status 1 when a plugin throws where nobody catches it', async () => {
     const text = stuckPlugin.replace('setup: () => (', 'setup: () => (setTimeout(() => null.x, 50), ')
-    const { status, stderr } = await run(['-U', '-', './x.mjs'], { cwd: newDirectory({ 'x.mjs': text }) })
+    const cwd = newDirectory({ 'x.mjs': text })
+    const { status, stderr } = await run(['-f', '-U', '-', './x.mjs'], { cwd })
     assert.match(stderr, /^nbdkit-ts: error: uncaught: TypeError: Cannot read .*\n {6}at .*x\.mjs:6/)
     assert.equal(status, 1)
   })

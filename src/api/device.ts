@@ -3,7 +3,10 @@ import type { MaybePromise } from './maybe.js'
 /** One view of bytes, or several in order. Borrowed: see {@link Device}. */
 export type Data = Uint8Array | readonly Uint8Array[]
 
-/** Gives memory that the caller of `read` owns, of exactly `length` bytes. Its content is undefined: fill all of it. */
+/**
+ * Gives memory that the caller of `read` owns, of exactly `length` bytes. Its content is undefined: fill all
+ * of it.
+ */
 export type Alloc = (length: number) => Uint8Array
 
 /** Bits of an extent's `type` (NBD spec, "`base:allocation` metadata context"). `0` is data. */
@@ -14,11 +17,16 @@ export const ZERO = 2
 export interface Extent {
   /** In bytes, above zero. */
   readonly length: number
-  /** `0` for data, else {@link HOLE} and {@link ZERO} as bits; for another context, 32 bits that it defines. */
+  /**
+   * `0` for data, else {@link HOLE} and {@link ZERO} as bits; for another context, 32 bits that it defines.
+   */
   readonly type: number
 }
 
-/** Answers which runs lie in a range. It may stop early or go past the end of the range, but gives one run at least. */
+/**
+ * Answers which runs lie in a range. It may stop early or go past the end of the range, but gives one run at
+ * least.
+ */
 export type Extents = (offset: number, length: number) => MaybePromise<Iterable<Extent>>
 
 export interface WriteFlags {
@@ -59,18 +67,20 @@ export interface BlockSize {
   readonly minimum: number
   /** 512 to 33,554,432, and not below `minimum`. */
   readonly preferred: number
-  /** The longest request with data: a multiple of `minimum`, or 0xffffffff for no limit of the device's own. */
+  /**
+   * The longest request with data: a multiple of `minimum`, or 0xffffffff for no limit of the device's own.
+   */
   readonly maximum: number
 }
 
 /**
  * An opened export: the operations, complete. It is what `next` gives to a filter.
  *
- * Offsets and lengths are bytes, within `size`; a length is never zero. A throw of {@link NbdError}, or of a Node error
- * with a `code`, fails that request alone; any other throw is EIO.
+ * Offsets and lengths are bytes, within `size`; a length is never zero. A throw of {@link NbdError}, or of a
+ * Node error with a `code`, fails that request alone; any other throw is EIO.
  *
- * **Borrowed bytes.** What `read` returns and `write` receives may be used until the reply is sent or the promise
- * settles. To keep it, copy it.
+ * **Borrowed bytes.** What `read` returns and `write` receives may be used until the reply is sent or the
+ * promise settles. To keep it, copy it.
  */
 export interface Device {
   readonly size: number
@@ -81,8 +91,8 @@ export interface Device {
   readonly blockSize: BlockSize
   readonly can: Capabilities
   /**
-   * Returns views of `length` bytes in all: the device's own memory, what it filled of `alloc(length)`, or `zeroes(n)`
-   * for what is known to be zero, which goes out as a hole.
+   * Returns views of `length` bytes in all: the device's own memory, what it filled of `alloc(length)`, or
+   * `zeroes(n)` for what is known to be zero, which goes out as a hole.
    */
   read(offset: number, length: number, alloc: Alloc): MaybePromise<Data>
   write(offset: number, data: Uint8Array, flags: WriteFlags): MaybePromise<void>

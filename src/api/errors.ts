@@ -13,7 +13,8 @@ export type NbdErrorCode =
  * The device says no: throw it from a callback, and that one request fails with `code`.
  * Any Node error with a `code` (`ENOENT`, `EACCES`, …) does too, mapped to the nearest of these.
  *
- * @example throw new NbdError('ENOSPC', `write ${length} at ${offset}: the quota of ${quota} bytes is used up`)
+ * @example throw new NbdError('ENOSPC', `write ${length} at ${offset}: the quota of ${quota} bytes is used
+ * up`)
  */
 export class NbdError extends Error {
   override readonly name = 'NbdError'
@@ -25,7 +26,9 @@ export class NbdError extends Error {
   }
 }
 
-/** What the user asked for cannot be done. The program prints the message as one line and exits with status 1. */
+/**
+ * What the user asked for cannot be done. The program prints the message as one line and exits with status 1.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }

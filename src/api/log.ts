@@ -1,4 +1,6 @@
-/** Where a server and its layers say what happens. The library itself prints nothing: give it one of these. */
+/**
+ * Where a server and its layers say what happens. The library itself prints nothing: give it one of these.
+ */
 export interface Log {
   /** Build a debug text only behind this. */
   readonly debugging: boolean

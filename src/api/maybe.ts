@@ -1,7 +1,11 @@
-/** A value that is here, or one that is still to come. Return the value when you have it: no Promise, no cost. */
+/**
+ * A value that is here, or one that is still to come. Return the value when you have it: no Promise, no cost.
+ */
 export type MaybePromise<T> = T | Promise<T>
 
-/** True for a Promise of ours or of anybody's. Only objects are asked, so numbers and `undefined` stay cheap. */
+/**
+ * True for a Promise of ours or of anybody's. Only objects are asked, so numbers and `undefined` stay cheap.
+ */
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'

@@ -12,7 +12,9 @@ import {
   readPassword,
 } from './parse.js'
 
-/** A parameter of a plugin or filter: how it is parsed, documented and typed, in one. Made by {@link param}. */
+/**
+ * A parameter of a plugin or filter: how it is parsed, documented and typed, in one. Made by {@link param}.
+ */
 export interface Param<T = unknown> {
   /** What the help shows after `=`: `SIZE`, `on|off`. */
   readonly placeholder: string
@@ -131,7 +133,8 @@ export function keysOf(name: string, parameter: Param): readonly string[] {
 /**
  * Turns what a user gave into what `setup` is given.
  *
- * @throws ConfigError that names the layer and the key, for a value that does not parse, is missing, or is unknown.
+ * @throws ConfigError that names the layer and the key, for a value that does not parse, is missing, or is
+ * unknown.
  */
 export function resolveValues<P extends Params>(
   layer: string,

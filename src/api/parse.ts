@@ -91,8 +91,8 @@ export function checkProbability(value: number): number {
 }
 
 /**
- * A password (nbdkit_read_password(3)): itself, or `+FILE` for the first line of a file, `-FD` for the first line of
- * an inherited file descriptor, `-` for a line typed at the terminal.
+ * A password (nbdkit_read_password(3)): itself, or `+FILE` for the first line of a file, `-FD` for the first
+ * line of an inherited file descriptor, `-` for a line typed at the terminal.
  */
 export function readPassword(text: string): string {
   if (text.startsWith('+')) return firstLine(readFileSync(text.slice(1), 'utf8'))

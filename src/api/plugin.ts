@@ -32,7 +32,9 @@ export interface ServerContext {
   readonly log: Log
   /** True with `-r`: every export is served read-only. */
   readonly readOnly: boolean
-  /** Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it. */
+  /**
+   * Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it.
+   */
   shutdown(): void
 }
 
@@ -48,7 +50,9 @@ export interface PluginInstance {
   exports?(request: OpenRequest): MaybePromise<Iterable<Export>>
   /** The name that an empty export name stands for. */
   defaultExport?(request: OpenRequest): MaybePromise<string>
-  /** Called once for each connection that reaches an export. Throw to refuse: the client is told the message. */
+  /**
+   * Called once for each connection that reaches an export. Throw to refuse: the client is told the message.
+   */
   open(request: OpenRequest): MaybePromise<DeviceInit>
   /** Called once, at the very end. */
   close?(): MaybePromise<void>
@@ -75,7 +79,10 @@ export interface FilterInstance {
     request: OpenRequest,
     next: (request: OpenRequest) => MaybePromise<string>,
   ): MaybePromise<string>
-  /** Turns the next device into this one: `{ ...(await next(request)), … }`. Unless given: the next device itself. */
+  /**
+   * Turns the next device into this one: `{ ...(await next(request)), … }`. Unless given: the next device
+   * itself.
+   */
   open?(request: OpenRequest, next: (request: OpenRequest) => Promise<Device>): MaybePromise<DeviceInit>
   close?(): MaybePromise<void>
 }

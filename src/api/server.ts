@@ -6,9 +6,12 @@ import type { Layer } from './plugin.js'
 /** States of a server, in the order they are reached (docs/lifecycle.md). */
 export type ServerState = 'created' | 'configured' | 'ready' | 'serving' | 'draining' | 'stopped'
 
-/** Where clients come from. A port of 0 takes a free one. A `path` is a Unix socket that must not exist yet. */
+/**
+ * Where clients come from. A port of 0 takes a free one; `ipv6Only` keeps IPv4 off a host of `::`. A `path`
+ * is a Unix socket that must not exist yet.
+ */
 export type ListenTarget =
-  | { readonly port: number; readonly host?: string }
+  | { readonly port: number; readonly host?: string; readonly ipv6Only?: boolean }
   | { readonly path: string }
   | { readonly fd: number }
 
@@ -32,6 +35,11 @@ export interface ServerOptions {
   readonly structuredReplies?: boolean
   /** False: the same for metadata contexts. */
   readonly metaContexts?: boolean
+  /**
+   * Ask the system to probe idle TCP clients, so that those that are gone are noticed (tcp(7),
+   * `SO_KEEPALIVE`).
+   */
+  readonly keepAlive?: boolean
   /** How long a shutdown waits for clients before it drops them: 30,000 ms unless given. */
   readonly graceMs?: number
   /** Says nothing unless given. */
@@ -47,8 +55,8 @@ export interface Server extends AsyncDisposable {
   /** Where it listens: the TCP port or Unix socket that was really taken. */
   readonly addresses: readonly ListenTarget[]
   /**
-   * Resolves when the server has stopped and every layer is closed. Rejects with {@link StuckError} when a callback did
-   * not settle, long after it was told to.
+   * Resolves when the server has stopped and every layer is closed. Rejects with {@link StuckError} when a
+   * callback did not settle, long after it was told to.
    */
   readonly stopped: Promise<void>
   /** Sets the layers up. `listen` and `serve` do it too. Rejects with ConfigError when a layer refuses. */
@@ -58,9 +66,9 @@ export interface Server extends AsyncDisposable {
   /** Serves one client on any stream: standard input and output, one end of a pair of sockets, a test. */
   serve(stream: Duplex): Promise<Connection>
   /**
-   * Stops: no new clients; requests in flight end and are answered, later ones get ESHUTDOWN. After `graceMs` the rest
-   * is dropped. Called again with a shorter grace, the shorter one holds. Resolves as `stopped` does: a layer must not
-   * await it, but use its own `server.shutdown()`.
+   * Stops: no new clients; requests in flight end and are answered, later ones get ESHUTDOWN. After `graceMs`
+   * the rest is dropped. Called again with a shorter grace, the shorter one holds. Resolves as `stopped`
+   * does: a layer must not await it, but use its own `server.shutdown()`.
    */
   shutdown(options?: { readonly graceMs?: number }): Promise<void>
 }

@@ -12,11 +12,12 @@ import {
   guardRead,
   guardWrite,
 } from './guard.js'
-import type { Running } from './running.js'
+import type { Watcher } from './running.js'
 
 /**
- * Completes `init`, given by `layer` over `inner` (none for a plugin). A function that is `inner`'s own is left as it
- * is: what a filter does not override costs nothing. The `close` of the result is `init`'s own, if it has one.
+ * Completes `init`, given by `layer` over `inner` (none for a plugin). A function that is `inner`'s own is
+ * left as it is: what a filter does not override costs nothing. The `close` of the result is `init`'s own, if
+ * it has one.
  *
  * @throws Error that names the layer, where size, block size or capabilities make no sense.
  */
@@ -24,8 +25,10 @@ export function complete(
   layer: string,
   init: DeviceInit,
   inner: Device | undefined,
-  running: Running,
+  running: Watcher,
 ): Device {
+  if (typeof init !== 'object' || init === null || typeof init.read !== 'function')
+    throw new Error(`${layer}: open returned no device: expected at least a size and a read`)
   const { size } = init
   if (!Number.isSafeInteger(size) || size < 0)
     throw new Error(
@@ -42,11 +45,11 @@ export function complete(
       ? guardFlush(boundary, init.flush.bind(init))
       : init.flush
 
-  // A layer that does not know FUA never sees it: it is flushed after. Where the layer's own function is the inner
-  // device's, that device has seen to it already, unless this layer just took the capability away.
+  // A layer that does not know FUA never sees it: it is flushed after. Where the layer's own function is the
+  // inner device's, that device has seen to it already, unless this layer says otherwise of FUA than it.
   const emulateFua = can.fua === 'emulate'
   const handlesFua = (key: 'write' | 'trim' | 'zero') =>
-    can.fua === 'native' || (!own(key) && inner?.can.fua !== 'native')
+    can.fua === 'native' || (!own(key) && inner?.can.fua === can.fua)
 
   let write: Device['write'] = readOnly
   if (can.write && init.write) {
@@ -71,20 +74,19 @@ export function complete(
   }
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
-  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated anew, by
-  // the outermost `write` or `read`, so that a filter which changes the bytes sees them.
+  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
+  // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
   const keeps = (key: 'zero' | 'cache', by: 'write' | 'read') =>
     inner?.can[key] === 'emulate' && (own(key) || !own(by))
 
   let zero: Device['zero'] = unsupported('zero')
   if (can.zero === 'native' && init.zero) zero = ranged('zero', init.zero)
   else if (can.zero === 'emulate') {
-    zero =
-      init.zero && keeps('zero', 'write') ? ranged('zero', init.zero) : zeroByWrite(write, can.fua !== 'none')
+    zero = init.zero && keeps('zero', 'write') ? ranged('zero', init.zero) : zeroByWrite(write, can.fua)
   }
 
   let cache: Device['cache'] = unsupported('cache')
-  if (init.cache && (can.cache === 'native' || keeps('cache', 'read')))
+  if (init.cache && (can.cache === 'native' || (can.cache === 'emulate' && keeps('cache', 'read'))))
     cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
   else if (can.cache === 'emulate') cache = cacheByRead(read)
 
@@ -122,7 +124,9 @@ function unsupported(operation: string): () => never {
   }
 }
 
-/** By presence of the methods, unless `can` says otherwise. `can` cannot claim what there is no method for. */
+/**
+ * By presence of the methods, unless `can` says otherwise. `can` cannot claim what there is no method for.
+ */
 function capabilities(layer: string, init: DeviceInit): Capabilities {
   const has = (key: 'write' | 'flush' | 'trim' | 'zero' | 'extents' | 'cache') => init[key] !== undefined
   const write = init.can?.write ?? has('write')
@@ -131,7 +135,8 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
     flush: has('flush'),
     trim: has('trim') && write,
     extents: has('extents'),
-    // Emulated zeroing refuses `fast` at once, which is an answer; a device's own must say that it knows the flag.
+    // Emulated zeroing refuses `fast` at once, which is an answer; a device's own must say that it knows the
+    // flag.
     fastZero: !has('zero'),
     multiConn: false,
     zero: has('zero') ? 'native' : 'emulate',

@@ -1,8 +1,8 @@
 /**
- * What a device cannot do itself, done with what it can. The one place for it: every layer meets the same emulation.
- * Each loop stays synchronous while the device is.
+ * What a device cannot do itself, done with what it can. The one place for it: every layer meets the same
+ * emulation. Each loop stays synchronous while the device is.
  */
-import type { Data, Device, Extent } from '../api/device.js'
+import type { Data, Device, Extent, Support } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 
@@ -11,12 +11,17 @@ const pieceBytes = 256 * 1024
 const zeroes = new Uint8Array(pieceBytes)
 const scratch = new Uint8Array(pieceBytes)
 
-/** `zero` by `write`. Not fast, so `fast` fails at once. FUA goes to the last piece alone: it covers those before. */
-export function zeroByWrite(write: Device['write'], canFua: boolean): Device['zero'] {
+/**
+ * `zero` by `write`. Not fast, so `fast` fails at once. FUA goes to each piece; where it is a flush after the
+ * write, the one after the last piece covers those before.
+ */
+export function zeroByWrite(write: Device['write'], fua: Support): Device['zero'] {
   return (offset, length, flags) => {
     if (flags.fast) throw new NbdError('ENOTSUP', 'zeroing is not faster than writing here')
     return inPieces(offset, length, (at, piece, last) =>
-      write(at, zeroes.subarray(0, piece), { fua: flags.fua && last && canFua }),
+      write(at, zeroes.subarray(0, piece), {
+        fua: flags.fua && (fua === 'native' || (fua === 'emulate' && last)),
+      }),
     )
   }
 }

@@ -18,12 +18,22 @@ export async function listExports(
     const next = (inner: OpenRequest) => layer(index + 1, inner)
     if (!link.instance.exports) return next(of)
     const { instance } = link as { instance: FilterInstance }
-    return running.watch(link.name, 'exports', (async () => instance.exports?.(of, next) ?? [])())
+    const call = async () => checked(link.name, await instance.exports?.(of, next))
+    return running.at(index).watch(link.name, 'exports', call())
   }
+  return [...(await layer(0, request))]
+}
+
+/** A list, whatever a layer gave, or an error that names the layer. */
+function checked(layer: string, given: unknown): readonly Export[] {
+  if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))
+    throw new Error(`${layer}: exports returned ${typeof given} in place of a list`)
   const exports: Export[] = []
-  for (const item of await layer(0, request)) {
+  for (const item of given as Iterable<Partial<Export> | undefined>) {
     if (exports.length === exportsMax) break
-    exports.push(item)
+    if (typeof item?.name !== 'string' || typeof (item.description ?? '') !== 'string')
+      throw new Error(`${layer}: exports returned a list with ${JSON.stringify(item)} in it`)
+    exports.push(item as Export)
   }
   return exports
 }
@@ -40,7 +50,9 @@ export async function defaultExport(
     const next = (inner: OpenRequest) => layer(index + 1, inner)
     if (!link.instance.defaultExport) return next(of)
     const instance = link.instance as FilterInstance & PluginInstance
-    return running.watch(link.name, 'defaultExport', (async () => instance.defaultExport?.(of, next) ?? '')())
+    return running
+      .at(index)
+      .watch(link.name, 'defaultExport', (async () => instance.defaultExport?.(of, next) ?? '')())
   }
   return layer(0, request)
 }

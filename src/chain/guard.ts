@@ -4,13 +4,13 @@
  */
 import { type Data, type Device, dataLength, type Extent, type Extents } from '../api/device.js'
 import { isPromise, type MaybePromise } from '../api/maybe.js'
-import type { Running } from './running.js'
+import type { Watcher } from './running.js'
 
 /** What is checked against: the layer's name and size, and where its unsettled calls are noted. */
 export interface Boundary {
   readonly layer: string
   readonly size: number
-  readonly running: Running
+  readonly running: Watcher
 }
 
 export function guardRead({ layer, size, running }: Boundary, read: Device['read']): Device['read'] {
@@ -28,12 +28,14 @@ export function guardRead({ layer, size, running }: Boundary, read: Device['read
 }
 
 function complete(data: Data, offset: number, length: number, layer: string): Data {
-  if (
-    data instanceof Uint8Array ? data.length === length : Array.isArray(data) && dataLength(data) === length
-  )
-    return data
-  const got = data instanceof Uint8Array || Array.isArray(data) ? `${dataLength(data)} bytes` : typeof data
+  const isData = data instanceof Uint8Array || (Array.isArray(data) && data.every(isBytes))
+  if (isData && dataLength(data) === length) return data
+  const got = isData ? `${dataLength(data)} bytes` : typeof data
   throw new Error(`${layer}: read ${length} at ${offset} returned ${got}`)
+}
+
+function isBytes(part: unknown): boolean {
+  return part instanceof Uint8Array
 }
 
 export function guardWrite({ layer, size, running }: Boundary, write: Device['write']): Device['write'] {
@@ -80,7 +82,9 @@ export function guardExtents({ layer, size, running }: Boundary, extents: Extent
   }
 }
 
-/** A generator stays one: runs are checked as they are taken, and whoever takes them stops when it has enough. */
+/**
+ * A generator stays one: runs are checked as they are taken, and whoever takes them stops when it has enough.
+ */
 function* checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
   let count = 0
   for (const run of runs) {
@@ -92,7 +96,7 @@ function* checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
   if (count === 0) throw new Error(`${layer}: extents returned no run`)
 }
 
-function watched(running: Running, layer: string, operation: string, result: MaybePromise<void>) {
+function watched(running: Watcher, layer: string, operation: string, result: MaybePromise<void>) {
   return isPromise(result) ? running.watch(layer, operation, result) : undefined
 }
 

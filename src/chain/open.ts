@@ -1,12 +1,18 @@
-/** Links the layers of a chain, inner to outer, when an export is opened; closes them outer to inner, once each. */
+/**
+ * Links the layers of a chain, inner to outer, when an export is opened; closes them outer to inner, once
+ * each.
+ */
 import type { Device, DeviceInit } from '../api/device.js'
 import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import type { FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
 import { complete } from './complete.js'
-import type { Running } from './running.js'
+import type { Running, Watcher } from './running.js'
 
-/** A layer that has been set up. The last of a chain is the plugin, those before it are filters, outermost first. */
+/**
+ * A layer that has been set up. The last of a chain is the plugin, those before it are filters, outermost
+ * first.
+ */
 export interface Link {
   readonly name: string
   readonly instance: PluginInstance | FilterInstance
@@ -14,36 +20,46 @@ export interface Link {
 }
 
 /**
- * Opens `links[index]` and, as far as its filters ask, what is below. A filter may call `next` several times: each
- * device that it opened and did not close is closed after it, the last opened first.
+ * Opens `links[depth]` and, as far as its filters ask, what is below. A filter may call `next` several times:
+ * each device that it opened and did not close is closed after it, the last opened first.
  */
 export async function openChain(
   links: readonly Link[],
   request: OpenRequest,
   running: Running,
-  index = 0,
+  depth = 0,
 ): Promise<Device> {
-  const link = links[index]
+  const link = links[depth]
   if (link === undefined) throw new Error('the chain has no plugin')
+  const { name, instance, log } = link
+  const watcher = running.at(depth)
   const inners: Device[] = []
   const next = async (inner: OpenRequest): Promise<Device> => {
-    const device = await openChain(links, inner, running, index + 1)
+    const device = await openChain(links, inner, running, depth + 1)
     inners.push(device)
     return device
   }
+  if (log.debugging) log.debug(`open readonly=${Number(request.readOnly)} exportname="${request.exportName}"`)
+  let init: DeviceInit | undefined
   try {
-    if (link.log.debugging)
-      link.log.debug(`open readonly=${Number(request.readOnly)} exportname="${request.exportName}"`)
-    const isPlugin = index === links.length - 1
-    const init = isPlugin
-      ? await running.watch(link.name, 'open', openPlugin(link.instance as PluginInstance, request))
-      : await running.watch(link.name, 'open', openFilter(link.instance as FilterInstance, request, next))
-    const device = complete(link.name, init, inners.at(-1), running)
-    return withClose(link, device, inners, running)
+    const isPlugin = depth === links.length - 1
+    init = isPlugin
+      ? await watcher.watch(name, 'open', openPlugin(instance as PluginInstance, request))
+      : await watcher.watch(name, 'open', openFilter(instance as FilterInstance, request, next))
+    return withClose(link, complete(name, init, spreadOf(init, inners), watcher), inners, watcher)
   } catch (error) {
+    // What was opened is closed, also where it makes no sense as a device.
+    const close = init?.close
+    if (typeof close === 'function' && !inners.some((inner) => inner.close === close))
+      await closeLayer(link, close.bind(init), watcher)
     await closeAll(inners)
     throw error
   }
+}
+
+/** The inner device that a filter made its own from: of several, the one it spread; else the last. */
+function spreadOf(init: DeviceInit, inners: readonly Device[]): Device | undefined {
+  return inners.find((inner) => inner.close === init?.close) ?? inners.at(-1)
 }
 
 async function openPlugin(plugin: PluginInstance, request: OpenRequest): Promise<DeviceInit> {
@@ -58,20 +74,25 @@ async function openFilter(
   return filter.open ? filter.open(request, next) : next(request)
 }
 
-/** Gives a device the `close` that ends this layer and then those below, whoever calls it and however often. */
-function withClose(link: Link, device: Device, inners: readonly Device[], running: Running): Device {
-  const ownClose = device.close
+/**
+ * Gives a device the `close` that ends this layer and then those below, whoever calls it and however often.
+ */
+function withClose(link: Link, device: Device, inners: readonly Device[], watcher: Watcher): Device {
   let closing: Promise<void> | undefined
   const close = async () => {
     if (link.log.debugging) link.log.debug('close')
-    try {
-      await running.watch(link.name, 'close', (async () => ownClose())())
-    } catch (error) {
-      link.log.error(`close: ${messageOf(error)}`)
-    }
+    await closeLayer(link, device.close, watcher)
     await closeAll(inners)
   }
   return { ...device, close: () => (closing ??= close()) }
+}
+
+async function closeLayer({ name, log }: Link, close: Device['close'], watcher: Watcher): Promise<void> {
+  try {
+    await watcher.watch(name, 'close', (async () => close())())
+  } catch (error) {
+    log.error(`close: ${messageOf(error)}`)
+  }
 }
 
 async function closeAll(devices: readonly Device[]): Promise<void> {

@@ -1,32 +1,66 @@
 /**
- * Which callbacks have been called and have not yet settled. Only those that returned a Promise are noted,
- * so a device that answers at once pays nothing. It is what names the culprit when a shutdown cannot finish (S9).
+ * Which callbacks have been called and have not yet settled. Only those that returned a Promise are noted, so
+ * a device that answers at once pays nothing. A connection waits for them before it closes its devices (S8),
+ * and when a shutdown cannot finish they name the culprit (S9).
  */
 export interface Call {
   readonly layer: string
   readonly operation: string
   /** From `performance.now()`, in ms. */
   readonly since: number
+  /** How far inside the chain the layer is: 0 is the outermost. */
+  readonly depth: number
 }
 
-export class Running {
-  readonly #calls = new Set<Call>()
+/** What notes the calls into layers. */
+export interface Watcher {
+  /** Notes a call until its promise settles; gives the promise back. */
+  watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T>
+}
 
+export class Running implements Watcher {
+  readonly #calls = new Set<Call>()
+  #idle: (() => void)[] = []
+
+  /** Calls that are out. */
   get size(): number {
     return this.#calls.size
   }
 
-  /** Notes a call until its promise settles; gives the promise back. */
   watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T> {
-    const call: Call = { layer, operation, since: performance.now() }
-    this.#calls.add(call)
-    const done = () => void this.#calls.delete(call)
-    promise.then(done, done)
-    return promise
+    return this.#note({ layer, operation, since: performance.now(), depth: 0 }, promise)
   }
 
-  /** The innermost call that is still out: the last layer entered is the one that keeps the others waiting. */
+  /** Notes the calls into a layer so deep inside the chain. */
+  at(depth: number): Watcher {
+    return {
+      watch: (layer, operation, promise) =>
+        this.#note({ layer, operation, since: performance.now(), depth }, promise),
+    }
+  }
+
+  /** Resolves when no call is out: one that a filter did not wait for counts too. */
+  async settled(): Promise<void> {
+    while (this.#calls.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  /** The innermost call that is still out, the oldest of those: it keeps the others waiting. */
   stuck(): Call | undefined {
-    return [...this.#calls].at(-1)
+    let found: Call | undefined
+    for (const call of this.#calls) if (found === undefined || call.depth > found.depth) found = call
+    return found
+  }
+
+  #note<T>(call: Call, promise: Promise<T>): Promise<T> {
+    this.#calls.add(call)
+    const done = () => {
+      this.#calls.delete(call)
+      if (this.#calls.size > 0) return
+      const idle = this.#idle
+      this.#idle = []
+      for (const resolve of idle) resolve()
+    }
+    promise.then(done, done)
+    return promise
   }
 }

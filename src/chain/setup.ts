@@ -28,19 +28,19 @@ export async function setUp(
 ): Promise<Chain> {
   const links: Link[] = []
   try {
-    for (const layer of [...layers].reverse()) {
+    for (const [depth, layer] of [...layers.entries()].reverse()) {
       const { definition } = layer
       const layerLog = log.child(definition.name)
       const values = resolveValues(definition.name, definition.params, layer.inputs)
       const setup = async () => definition.setup(values, { ...context, log: layerLog })
-      const instance = await running.watch(definition.name, 'setup', setup())
+      const instance = await running.at(depth).watch(definition.name, 'setup', setup())
       links.unshift({ name: definition.name, instance, log: layerLog })
     }
+    return { links, concurrency: strictest(links.map((link) => link.instance.concurrency ?? 'parallel')) }
   } catch (error) {
     await endAll(links, running)
     throw error
   }
-  return { links, concurrency: strictest(links.map((link) => link.instance.concurrency ?? 'parallel')) }
 }
 
 /** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
@@ -62,7 +62,9 @@ export async function makeReady(
   }
 }
 
-/** Calls `close` of each layer, outer to inner, once. An error is logged: the others are closed all the same. */
+/**
+ * Calls `close` of each layer, outer to inner, once. An error is logged: the others are closed all the same.
+ */
 export async function endAll(links: readonly Link[], running: Running): Promise<void> {
   for (const { name, instance, log } of links) {
     try {

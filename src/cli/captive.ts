@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Server } from '../api/server.js'
 import { complain } from './output.js'
+import type { Settings } from './settings.js'
 
 export interface Captive {
   /** Becomes ours: what the command ended with, or 128 and the number of the signal that killed it. */
@@ -16,8 +17,8 @@ export interface Captive {
  *
  * @throws Error when the system does not take the command.
  */
-export function startCaptive(command: string, server: Server, exportName: string): Captive {
-  const child = spawn('/bin/sh', ['-c', `${variables(server, exportName)}\n${command}`], { stdio: 'inherit' })
+export function startCaptive(command: string, server: Server, settings: Settings): Captive {
+  const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], { stdio: 'inherit' })
   return { status: ending(child), kill: (signal) => void child.kill(signal) }
 }
 
@@ -29,13 +30,14 @@ async function ending(child: ChildProcess): Promise<number> {
 }
 
 /** Of the shell, and not of the environment: what the command starts does not inherit them. */
-function variables(server: Server, exportName: string): string {
+function variables(server: Server, { exportName, name }: Settings): string {
   const [place] = server.addresses
   const uri = server.uri ?? ''
   return Object.entries({
     uri,
     nbd: uri,
     exportname: exportName,
+    name,
     port: place && 'port' in place ? String(place.port) : '',
     unixsocket: place && 'path' in place ? place.path : '',
   })

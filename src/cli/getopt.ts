@@ -28,19 +28,35 @@ export interface Arguments<S extends OptionShape> {
   readonly words: readonly string[]
 }
 
-/** @throws ConfigError for an option that is unknown or ambiguous, or has no argument where it needs one. */
-export function getopt<S extends OptionShape>(argv: readonly string[], known: readonly S[]): Arguments<S> {
+/**
+ * @param expand what a word after the first stands for; undefined for a word that stands for itself. What it
+ * gives is read as if it stood on the command line, but not expanded again.
+ * @throws ConfigError for an option that is unknown or ambiguous, or has no argument where it needs one.
+ */
+export function getopt<S extends OptionShape>(
+  argv: readonly string[],
+  known: readonly S[],
+  expand: (word: string) => readonly string[] | undefined = () => undefined,
+): Arguments<S> {
   const options: Given<S>[] = []
   const words: string[] = []
   const rest = [...argv]
+  let onlyWords = false
+  /** How much was still to come when the last expansion ended: what lies before it came out of it. */
+  let afterExpanded = rest.length
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
-    if (word === '--') {
-      words.push(...rest)
-      break
+    if (word === '--' && !onlyWords) onlyWords = true
+    else if (word.startsWith('--') && !onlyWords) options.push(longOption(word, rest, known))
+    else if (word.startsWith('-') && word !== '-' && !onlyWords)
+      options.push(...shortOptions(word, rest, known))
+    else {
+      const stands = words.length > 0 && rest.length < afterExpanded ? expand(word) : undefined
+      if (stands === undefined) words.push(word)
+      else {
+        afterExpanded = rest.length
+        rest.unshift(...stands)
+      }
     }
-    if (word.startsWith('--')) options.push(longOption(word, rest, known))
-    else if (word.startsWith('-') && word !== '-') options.push(...shortOptions(word, rest, known))
-    else words.push(word)
   }
   return { options, words }
 }

@@ -1,4 +1,4 @@
-/** What `--help`, `--version` and `--dump-plugin` print. */
+/** What `--help` and `--version` print. */
 import { keysOf, type Param } from '../api/params.js'
 import type { Found } from './modules.js'
 import { type Option, options } from './options.js'
@@ -64,19 +64,5 @@ export function version(layers: readonly Found[]): string {
   return [
     `nbdkit-ts ${ours}`,
     ...layers.map(({ definition, builtIn }) => definition.name + (builtIn ? ` ${ours}` : '')),
-  ].join('\n')
-}
-
-/** The keys of nbdkit-probing(1) that mean something here. */
-export function dumpPlugin({ definition, path, builtIn }: Found): string {
-  const { name, params, config } = definition
-  const magic = Object.entries(params).find(([, param]) => param.magic)
-  return [
-    `path=${path}`,
-    `name=${name}`,
-    ...(builtIn ? [`version=${ourPackage().version}`] : []),
-    'api_version=1',
-    ...(magic ? [`magic_config_key=${keysOf(...magic)[0]}`] : []),
-    ...(config ? ['has_config=1'] : []),
   ].join('\n')
 }

@@ -3,43 +3,70 @@ import { ConfigError, messageOf } from '../api/errors.js'
 import { StuckError } from '../api/server.js'
 import { configure } from '../chain/configure.js'
 import { type Found, findLayer } from './modules.js'
-import { parseOptions, type Settings } from './options.js'
-import { complain, print } from './output.js'
+import { complain, nameProgram, print } from './output.js'
+import { parseOptions } from './parse-options.js'
+import { socketsAreInherited } from './places.js'
+import type { Settings, Task } from './settings.js'
+import { starter } from './starter.js'
 
 /** Returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
+  const startedBy = starter()
   const { settings, words } = parseOptions(argv)
+  nameProgram(settings.name)
+  if (settings.task !== 'serve') return describe(settings.task, settings.filters, words[0])
   const [word, ...parameters] = words
-  const filters = []
-  for (const filter of settings.filters) filters.push(await findLayer('filter', filter))
-  const plugin = word === undefined ? undefined : await findLayer('plugin', word)
-  if (settings.task !== 'serve') return describe(settings.task, plugin, filters)
-  if (!plugin) throw new ConfigError(noPlugin)
+  if (word === undefined) throw new ConfigError(noPlugin)
+  if (goesIntoBackground(settings) && startedBy === undefined)
+    return (await import('./background.js')).startInBackground(argv)
+  const filters = await findAll('filter', settings.filters)
+  const plugin = await findLayer('plugin', word)
   const layers = configure(
     plugin.definition,
     filters.map(({ definition }) => definition),
     parameters,
   )
   const { serve } = await import('./serve.js')
-  return serve(settings, layers)
+  return serve(settings, layers, startedBy)
 }
 
 const noPlugin = 'no plugin is given: nbdkit-ts [options] PLUGIN [key=value ...] (see nbdkit-ts --help)'
 
+/** Who passes sockets also watches the process (nbdkit-service(1)). */
+function goesIntoBackground({ foreground }: Settings): boolean {
+  return !foreground && !socketsAreInherited()
+}
+
+async function findAll<K extends 'plugin' | 'filter'>(kind: K, words: readonly string[]) {
+  const found = []
+  for (const word of words) found.push(await findLayer(kind, word))
+  return found
+}
+
 async function describe(
-  task: Exclude<Settings['task'], 'serve'>,
-  plugin: Found | undefined,
-  filters: readonly Found[],
+  task: Exclude<Task, 'serve'>,
+  filterWords: readonly string[],
+  word: string | undefined,
 ): Promise<number> {
-  const { dumpPlugin, help, version } = await import('./help.js')
-  if (task !== 'dump-plugin') {
-    const layers = plugin ? [...filters, plugin] : filters
-    print(task === 'help' ? help(layers) : version(layers))
-  } else {
-    if (!plugin) throw new ConfigError(noPlugin)
-    print(dumpPlugin(plugin))
+  const { dumpConfig, dumpPlugin, longOptions, shortOptions } = await import('./dump.js')
+  const { help, version } = await import('./help.js')
+  const filters = await findAll('filter', filterWords)
+  const plugin = word === undefined ? [] : await findAll('plugin', [word])
+  const texts: Readonly<Record<typeof task, () => string>> = {
+    'dump-config': dumpConfig,
+    'dump-plugin': () => dumpPlugin(named(plugin)),
+    'long-options': longOptions,
+    'short-options': shortOptions,
+    help: () => help([...filters, ...plugin]),
+    version: () => version([...filters, ...plugin]),
   }
+  print(texts[task]())
   return 0
+}
+
+function named([plugin]: readonly Found[]): Found {
+  if (plugin === undefined) throw new ConfigError(noPlugin)
+  return plugin
 }
 
 /**

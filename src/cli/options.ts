@@ -1,72 +1,52 @@
-/** Every option of the command line, in one table: the parser and the help are made of it. */
-import { resolve } from 'node:path'
-import { ConfigError, messageOf } from '../api/errors.js'
+/**
+ * Every option of the command line, in one table: the parser, the help, the manual page and the completions
+ * are made of it. Arguments are checked in option-values.ts, what goes together in parse-options.ts.
+ */
 import { parseDelay, parseInteger } from '../api/parse.js'
-import { getopt, type OptionShape } from './getopt.js'
-
-/** What the options say. */
-export interface Settings {
-  readonly task: 'serve' | 'help' | 'version' | 'dump-plugin'
-  /** Outermost first. */
-  readonly filters: readonly string[]
-  readonly exportName: string
-  readonly readOnly: boolean
-  readonly verbose: boolean
-  readonly foreground: boolean
-  readonly exitWithParent: boolean
-  /** The path of a Unix socket, or `-` for a private one. */
-  readonly unix?: string
-  readonly port?: number
-  readonly address?: string
-  readonly stdio: boolean
-  readonly run?: string
-  readonly pidFile?: string
-  readonly printUri: boolean
-  readonly oldstyle: boolean
-  readonly maskHandshake?: number
-  readonly structuredReplies: boolean
-  readonly metaContexts: boolean
-  /** 0: as many as the server thinks right. */
-  readonly threads: number
-  readonly handshakeTimeoutMs: number
-  readonly graceMs: number
-}
-
-const defaults: Settings = {
-  task: 'serve',
-  filters: [],
-  exportName: '',
-  readOnly: false,
-  verbose: false,
-  foreground: false,
-  exitWithParent: false,
-  stdio: false,
-  printUri: false,
-  oldstyle: false,
-  structuredReplies: true,
-  metaContexts: true,
-  threads: 0,
-  handshakeTimeoutMs: 0,
-  graceMs: 30_000,
-}
+import type { OptionShape } from './getopt.js'
+import { notEmpty, parseDebugFlag, parseLogTarget, parseName, parsePath, parsePort } from './option-values.js'
+import type { Settings, Task } from './settings.js'
 
 /** A row of the table. */
 export interface Option extends OptionShape {
   readonly doc: string
+  /** Giving it again adds to what was given; else the last holds. */
+  readonly repeats?: true
   /** What giving it changes. Its throw is told to the user with the option's name before it. */
   set(value: string, before: Settings): Partial<Settings>
+}
+
+/** What asks for a text takes the place of serving; of several, the one that comes later here is done. */
+const tasks: readonly Task[] = ['serve', 'dump-plugin', 'version', 'help']
+
+function instead(task: Task) {
+  const rank = (of: Task) => (tasks.includes(of) ? tasks.indexOf(of) : tasks.length)
+  return (_: string, before: Settings) => (rank(task) > rank(before.task) ? { task } : {})
 }
 
 /** By name, as in the help. */
 export const options: readonly Option[] = [
   {
+    names: ['debug'],
+    short: 'D',
+    placeholder: 'NAME.FLAG=N',
+    repeats: true,
+    doc: 'Set a debug flag of a plugin, a filter or the server. None has any yet: it warns, and goes on.',
+    set: (flag, before) => ({ debugFlags: [...before.debugFlags, parseDebugFlag(flag)] }),
+  },
+  {
+    names: ['dump-config'],
+    doc: 'Print what is known of the program, as key=value lines.',
+    set: instead('dump-config'),
+  },
+  {
     names: ['dump-plugin'],
     doc: 'Print what is known of the plugin, as key=value lines.',
-    set: () => ({ task: 'dump-plugin' }),
+    set: instead('dump-plugin'),
   },
   {
     names: ['exit-with-parent'],
-    doc: 'Stop when the process that started this one ends.',
+    doc: 'Stop when the process that started this one ends (Linux, with the package koffi). Implies -f.',
     set: () => ({ exitWithParent: true, foreground: true }),
   },
   {
@@ -79,32 +59,68 @@ export const options: readonly Option[] = [
   {
     names: ['filter'],
     placeholder: 'FILTER',
+    repeats: true,
     doc: 'Put a filter before the plugin. Give it again for more: the first is the outermost.',
     set: (filter, before) => ({ filters: [...before.filters, filter] }),
   },
   {
     names: ['foreground', 'no-fork'],
     short: 'f',
-    doc: 'Stay in the foreground.',
+    doc: 'Stay in the foreground. Else it goes into the background once clients can connect.',
     set: () => ({ foreground: true }),
   },
   {
     names: ['help'],
     doc: 'Print this, and the parameters of the plugin and filters that are named.',
-    set: () => ({ task: 'help' }),
+    set: instead('help'),
   },
   {
     names: ['ipaddr', 'ip-addr'],
     short: 'i',
     placeholder: 'ADDRESS',
-    doc: 'Listen on this address only; on all interfaces unless given.',
-    set: (address) => ({ address: notEmpty(address) }),
+    repeats: true,
+    doc: 'Listen on this address only, or on all addresses of this name. Give it again for more. On all interfaces unless given.',
+    set: (address, before) => ({ addresses: [...before.addresses, notEmpty(address)] }),
+  },
+  {
+    names: ['ipv4-only'],
+    short: '4',
+    doc: 'Listen on IPv4 only, and take IPv4 addresses only for the name of -i.',
+    set: () => ({ family: 4 }),
+  },
+  {
+    names: ['ipv6-only'],
+    short: '6',
+    doc: 'The same for IPv6. Of -4 and -6 the last holds.',
+    set: () => ({ family: 6 }),
+  },
+  {
+    names: ['keepalive'],
+    doc: 'Have the system probe idle TCP clients, so that those that are gone are dropped.',
+    set: () => ({ keepAlive: true }),
+  },
+  {
+    names: ['log'],
+    placeholder: 'default|stderr|syslog|null|/PATH',
+    doc: 'Where messages go: standard error, the system log (with the package koffi), nowhere, or to the end of a file. By default standard error, and the system log once in the background.',
+    set: (target) => ({ log: parseLogTarget(target) }),
+  },
+  {
+    names: ['long-options'],
+    doc: 'Print the long names of all options, one a line.',
+    set: instead('long-options'),
   },
   {
     names: ['mask-handshake'],
     placeholder: 'MASK',
     doc: 'Handshake flags that may be sent, as bits; all unless given.',
     set: (mask) => ({ maskHandshake: parseInteger(mask, 0, 0xffffffff) }),
+  },
+  {
+    names: ['name'],
+    placeholder: 'NAME',
+    doc: 'Tell this server from others: messages begin with nbdkit-ts[NAME], and --run has it in $name.',
+    set: (name) => ({ name: parseName(name) }),
   },
   {
     names: ['newstyle', 'new-style'],
@@ -119,7 +135,7 @@ export const options: readonly Option[] = [
   },
   {
     names: ['no-sr', 'no-structured-replies'],
-    doc: 'Do not offer structured replies.',
+    doc: 'Do not offer structured replies and extended headers.',
     set: () => ({ structuredReplies: false }),
   },
   {
@@ -133,7 +149,7 @@ export const options: readonly Option[] = [
     short: 'P',
     placeholder: 'FILE',
     doc: 'Write the process id to this file once clients can connect. It is not removed at the end.',
-    set: (path) => ({ pidFile: resolve(notEmpty(path)) }),
+    set: (path) => ({ pidFile: parsePath(path) }),
   },
   {
     names: ['port'],
@@ -156,10 +172,13 @@ export const options: readonly Option[] = [
   {
     names: ['run'],
     placeholder: 'COMMAND',
-    doc:
-      'Run a shell command with $uri set, serve until it ends, and end with its status. ' +
-      'Listens on a private Unix socket unless -i, -p or -U is given.',
+    doc: 'Run a shell command with $uri set, serve until it ends, and end with its status. Listens on a private Unix socket unless -4, -6, -i, -p or -U is given. Implies -f.',
     set: (run) => ({ run, foreground: true }),
+  },
+  {
+    names: ['short-options'],
+    doc: 'Print the letters of all options that have one, one a line.',
+    set: instead('short-options'),
   },
   {
     names: ['shutdown-timeout'],
@@ -170,7 +189,7 @@ export const options: readonly Option[] = [
   {
     names: ['single', 'stdin'],
     short: 's',
-    doc: 'Serve one client on standard input and output.',
+    doc: 'Serve one client on standard input and output. Implies -f.',
     set: () => ({ stdio: true, foreground: true }),
   },
   {
@@ -191,56 +210,18 @@ export const options: readonly Option[] = [
     short: 'U',
     placeholder: 'SOCKET',
     doc: 'Listen on this Unix socket; - makes a private one and removes it at the end.',
-    set: (path) => ({ unix: path === '-' ? path : resolve(notEmpty(path)) }),
+    set: (path) => ({ unix: path === '-' ? path : parsePath(path) }),
   },
-  { names: ['verbose'], short: 'v', doc: 'Print debug messages.', set: () => ({ verbose: true }) },
-  { names: ['version'], short: 'V', doc: 'Print the version.', set: () => ({ task: 'version' }) },
+  {
+    names: ['verbose'],
+    short: 'v',
+    doc: 'Print debug messages.',
+    set: () => ({ verbose: true }),
+  },
+  {
+    names: ['version'],
+    short: 'V',
+    doc: 'Print the version of the program, and of the plugin and filters that are named.',
+    set: instead('version'),
+  },
 ]
-
-function notEmpty(text: string): string {
-  if (text === '') throw new Error('it is empty')
-  return text
-}
-
-function parsePort(text: string): number {
-  if (!/^\d+$/.test(text))
-    throw new Error(`"${text}" is not a port number, and names of services are not supported`)
-  const port = Number(text)
-  if (port > 65535) throw new Error(`${text} is out of range: expected a port from 0 to 65535`)
-  return port
-}
-
-/** Those that ask for different transports: no two of a row go together. */
-const exclusive: readonly (readonly [keyof Settings, string][])[] = [
-  [
-    ['unix', '-U'],
-    ['port', '-p'],
-    ['stdio', '-s'],
-  ],
-  [
-    ['run', '--run'],
-    ['stdio', '-s'],
-  ],
-  [
-    ['printUri', '--print-uri'],
-    ['stdio', '-s'],
-  ],
-]
-
-/** @throws ConfigError for an option that is unknown, has a bad value, or does not go with another. */
-export function parseOptions(argv: readonly string[]): { settings: Settings; words: readonly string[] } {
-  const { options: given, words } = getopt(argv, options)
-  let settings = defaults
-  for (const { option, value } of given) {
-    try {
-      settings = { ...settings, ...option.set(value, settings) }
-    } catch (error) {
-      throw new ConfigError(`--${option.names[0]}: ${messageOf(error)}`, { cause: error })
-    }
-  }
-  for (const row of exclusive) {
-    const [first, second] = row.filter(([key]) => settings[key] !== undefined && settings[key] !== false)
-    if (first && second) throw new ConfigError(`${first[1]} and ${second[1]} cannot be used together`)
-  }
-  return { settings, words }
-}

@@ -25,9 +25,22 @@ export function print(text: string): void {
   writeAll(1, `${text}\n`)
 }
 
+/** What stands before each message. */
+let program = 'nbdkit-ts'
+
+/** `--name`: tells the messages of this server from those of others. */
+export function nameProgram(name: string): void {
+  if (name !== '') program = `nbdkit-ts[${name}]`
+}
+
 /** Tells the user, on standard error, what went wrong. */
 export function complain(text: string): void {
-  writeAll(2, `nbdkit-ts: ${printable(text)}\n`)
+  writeAll(2, messageLine(text))
+}
+
+/** A message as it is written where lines are written. */
+export function messageLine(text: string): string {
+  return `${program}: ${printable(text)}\n`
 }
 
 /**

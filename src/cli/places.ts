@@ -1,35 +1,77 @@
 /** Where clients come from: what the options say, or what systemd has opened for us. */
+import { lookup } from 'node:dns/promises'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { isIP } from 'node:net'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ConfigError } from '../api/errors.js'
+import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
-import type { Settings } from './options.js'
+import type { Settings } from './settings.js'
 
 const defaultPort = 10809
 
 /** The first file descriptor that is passed (sd_listen_fds(3)). */
 const firstInherited = 3
 
-/** None for `-s`. @throws ConfigError where options do not go with what was inherited. */
-export function placesToListen(settings: Settings): readonly ListenTarget[] {
-  const inherited = inheritedSockets()
+/** None for `-s`. @throws ConfigError where options do not go with what was inherited, or a name has no address. */
+export async function placesToListen(settings: Settings): Promise<readonly ListenTarget[]> {
+  const inherited = takeInheritedSockets()
   if (inherited.length > 0) {
     refuseWithInherited(settings)
     return inherited
   }
-  const { unix, port, address, run, stdio } = settings
+  const { unix, port, addresses, family, run, stdio } = settings
   if (stdio) return []
-  const isPrivate = unix === '-' || ((unix ?? port ?? address) === undefined && run !== undefined)
+  const choosesTcp = port !== undefined || addresses.length > 0 || family !== undefined
+  const isPrivate = unix === '-' || (unix === undefined && !choosesTcp && run !== undefined)
   if (isPrivate) return [{ path: join(privateDirectory(), 'socket') }]
   if (unix !== undefined) return [{ path: unix }]
-  return [{ port: port ?? defaultPort, ...(address === undefined ? {} : { host: address }) }]
+  return tcpPlaces(settings, port ?? defaultPort)
+}
+
+async function tcpPlaces({ addresses, family }: Settings, port: number): Promise<ListenTarget[]> {
+  if (addresses.length === 0) {
+    if (family === undefined) return [{ port }]
+    return family === 4 ? [{ port, host: '0.0.0.0' }] : [{ port, host: '::', ipv6Only: true }]
+  }
+  const hosts: string[] = []
+  for (const address of addresses) hosts.push(...(await resolveHost(address, family)))
+  return [...new Set(hosts)].map((host) => ({ port, host }))
+}
+
+/** All addresses of a name, as nbdkit takes them. */
+async function resolveHost(address: string, family: 4 | 6 | undefined): Promise<readonly string[]> {
+  const numeric = isIP(address.replace(/%.*$/, ''))
+  if (numeric !== 0) {
+    if (family === undefined || family === numeric) return [address]
+    throw new ConfigError(`-i: ${address} is an IPv${numeric} address, which -${family} excludes`)
+  }
+  const found = await lookup(address, { all: true, family: family ?? 0 }).catch((error: unknown) => {
+    const kind = family === undefined ? '' : `IPv${family} `
+    throw new ConfigError(`-i: no ${kind}address of "${address}" is found: ${messageOf(error)}`, {
+      cause: error,
+    })
+  })
+  // Where IPv6 is off, localhost may have an address of it all the same.
+  const usable = hasIpv6() ? found : found.filter((one) => one.family === 4)
+  return (usable.length > 0 ? usable : found).map((one) => one.address)
+}
+
+function hasIpv6(): boolean {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  return addresses.some(({ family }) => family === 'IPv6')
+}
+
+/** Somebody opened sockets, and meant them for this process. */
+export function socketsAreInherited(): boolean {
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env
+  return count !== undefined && pid === String(process.pid)
 }
 
 /** The variables are taken away, so that no process of a plugin believes that they are meant for it. */
-function inheritedSockets(): ListenTarget[] {
-  const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env
-  if (count === undefined || pid !== String(process.pid)) return []
+function takeInheritedSockets(): ListenTarget[] {
+  if (!socketsAreInherited()) return []
+  const count = process.env.LISTEN_FDS ?? ''
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name]
   if (!/^[1-9]\d{0,3}$/.test(count))
     throw new ConfigError(`LISTEN_FDS: "${count}" is not a number of sockets`)
@@ -37,9 +79,9 @@ function inheritedSockets(): ListenTarget[] {
 }
 
 function refuseWithInherited(settings: Settings): void {
-  const { address, port, run, stdio, unix } = settings
+  const { addresses, port, run, stdio, unix } = settings
   const given = Object.entries({
-    '-i': address,
+    '-i': addresses[0],
     '-p': port,
     '--run': run,
     '-s': stdio || undefined,

@@ -1,34 +1,41 @@
 /** Runs a server from the command line until it has stopped. */
-import { writeFileSync } from 'node:fs'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import type { ListenTarget, Server } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
 import { createServer } from '../server/server.js'
 import { type Captive, startCaptive } from './captive.js'
+import { listenOnAll } from './listening.js'
 import { messageLog } from './log.js'
-import type { Settings } from './options.js'
+import { type MessageTarget, openMessageTarget } from './log-target.js'
 import { complain, print } from './output.js'
+import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
+import type { Settings } from './settings.js'
+import type { Starter } from './starter.js'
 import { stdioStream } from './stdio.js'
 
 /**
  * Serves until a signal, a layer, the client of `-s` or the command of `--run` ends it.
  *
+ * @param startedBy waits until clients can connect; undefined in the foreground.
  * @returns the exit status.
  * @throws ConfigError when it cannot start, StuckError when a layer does not let it stop.
  */
-export async function serve(settings: Settings, layers: Configured): Promise<number> {
+export async function serve(settings: Settings, layers: Configured, startedBy?: Starter): Promise<number> {
+  warnOfDebugFlags(settings.debugFlags)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
-  const places = placesToListen(settings)
-  const log = messageLog(settings.verbose, complain)
+  if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
+  const messages = await openMessageTarget(settings.log, startedBy !== undefined)
+  const places = await placesToListen(settings)
+  const log = messageLog(settings.verbose, messages.write)
   const server = createServer(serverOptions(settings, layers, log))
   const run: Run = { status: 0, captive: undefined, stopping: false }
   stopOnSignals(server, run)
   stopOnCrash(server, run, log)
   try {
     if (settings.stdio) await serveStdio(server)
-    else await serveSockets(server, places, run, settings)
+    else await serveSockets(server, places, run, settings, () => detach(settings, messages, startedBy))
   } catch (error) {
     // A signal that came first is why the server would not listen.
     if (!run.stopping) {
@@ -50,46 +57,60 @@ interface Run {
 
 function serverOptions(settings: Settings, layers: Configured, log: Log) {
   const { exportName, readOnly, threads, oldstyle, maskHandshake } = settings
-  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts } = settings
+  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts, keepAlive } = settings
   return {
     ...layers,
     ...{ log, exportName, readOnly, oldstyle, handshakeTimeoutMs, graceMs, structuredReplies, metaContexts },
+    keepAlive,
     ...(threads === 0 ? {} : { threads }),
     ...(maskHandshake === undefined ? {} : { maskHandshake }),
   }
 }
 
+/** @param detach called when clients can connect. */
 async function serveSockets(
   server: Server,
   places: readonly ListenTarget[],
   run: Run,
   settings: Settings,
+  detach: () => void,
 ): Promise<void> {
-  for (const place of places) await server.listen(place)
+  await listenOnAll(server, places)
   // A layer or a signal may already have asked it to stop.
   if (server.state !== 'serving') return
-  if (settings.pidFile !== undefined) writePidFile(settings.pidFile)
-  if (settings.printUri) print(server.uri ?? '')
+  const { pidFile } = settings
+  if (pidFile !== undefined) writePidFile(pidFile)
+  try {
+    if (settings.printUri) print(server.uri ?? '')
+    detach()
+  } catch (error) {
+    if (pidFile !== undefined) removePidFile(pidFile)
+    throw error
+  }
   if (settings.run === undefined) return
-  await serveCaptive(server, run, settings.run, settings.exportName)
+  await serveCaptive(server, run, settings, settings.run)
 }
 
-async function serveCaptive(server: Server, run: Run, command: string, exportName: string): Promise<void> {
+function detach({ log }: Settings, messages: MessageTarget, startedBy: Starter | undefined): void {
+  startedBy?.ready(log === 'stderr')
+  messages.leaveStandardError()
+}
+
+/** Those of nbdkit's server are of no use here, as we print less than they would suppress. */
+function warnOfDebugFlags(flags: readonly string[]): void {
+  for (const flag of flags)
+    if (!/^nbdkit\.(backend\.(controlpath|datapath)|tls\.(log|session))=/.test(flag))
+      complain(`warning: debug flag -D ${flag.replace(/=.*/, '')} was not used`)
+}
+
+async function serveCaptive(server: Server, run: Run, settings: Settings, command: string): Promise<void> {
   try {
-    run.captive = startCaptive(command, server, exportName)
+    run.captive = startCaptive(command, server, settings)
     run.status = await run.captive.status
   } catch (error) {
     throw new ConfigError(`--run: ${messageOf(error)}`, { cause: error })
   }
   await server.shutdown()
-}
-
-function writePidFile(path: string): void {
-  try {
-    writeFileSync(path, `${process.pid}\n`)
-  } catch (error) {
-    throw new ConfigError(`--pidfile: ${messageOf(error)}`, { cause: error })
-  }
 }
 
 /** What a plugin prints would be taken for replies, so it goes where messages go. */

@@ -8,7 +8,10 @@ import { blockStatus, decodeStatusPayload, type StatusRange } from './block-stat
 const GiB = 2 ** 30
 
 /** Descriptors for one context, of runs given as length and type by turns. */
-async function status(runs: number[] | Iterable<Extent>, range: Partial<StatusRange> = {}): Promise<number[]> {
+async function status(
+  runs: number[] | Iterable<Extent>,
+  range: Partial<StatusRange> = {},
+): Promise<number[]> {
   const extents = Array.isArray(runs) ? pairs(runs) : (runs as Iterable<Extent>)
   const whole: StatusRange = { offset: 0, length: 1000, size: 1000, one: false, mode: 'structured', ...range }
   const results = await blockStatus([{ id: 1, name: 'x-a:b', extents: () => extents }], whole)
@@ -16,7 +19,9 @@ async function status(runs: number[] | Iterable<Extent>, range: Partial<StatusRa
 }
 
 function pairs(numbers: readonly number[]): Extent[] {
-  return numbers.flatMap((length, index) => (index % 2 === 0 ? [{ length, type: numbers[index + 1] ?? 0 }] : []))
+  return numbers.flatMap((length, index) =>
+    index % 2 === 0 ? [{ length, type: numbers[index + 1] ?? 0 }] : [],
+  )
 }
 
 describe('descriptors', () => {
@@ -88,7 +93,12 @@ describe('a run of more than 32 bits', () => {
   })
 
   test('is the last of a compact reply, so that nothing is said of what follows the cut', async () =>
-    assert.deepEqual(await status([GiB, 0, 50 * GiB, 3, GiB, 0], { length: 0xffffffff, size }), [GiB, 0, cut, 3]))
+    assert.deepEqual(await status([GiB, 0, 50 * GiB, 3, GiB, 0], { length: 0xffffffff, size }), [
+      GiB,
+      0,
+      cut,
+      3,
+    ]))
 
   test('that is put together from shorter ones is cut too', async () =>
     assert.deepEqual(await status([3 * GiB, 3, 3 * GiB, 3], { length: 0xffffffff, size }), [cut, 3]))
@@ -150,7 +160,10 @@ describe('the payload of a block status request', () => {
   }
 
   test('is a length of 64 bits and ids of 32', () =>
-    assert.deepEqual(decodeStatusPayload(payload(2n ** 33n, 2, 0xffffffff)), { length: 2 ** 33, ids: [2, 0xffffffff] }))
+    assert.deepEqual(decodeStatusPayload(payload(2n ** 33n, 2, 0xffffffff)), {
+      length: 2 ** 33,
+      ids: [2, 0xffffffff],
+    }))
 
   test('may say a length that no number holds, which is beyond every disk', () =>
     assert.equal(decodeStatusPayload(payload(2n ** 63n, 1))?.length, Number.POSITIVE_INFINITY))
@@ -158,6 +171,7 @@ describe('the payload of a block status request', () => {
   test('is wrong where it ends in the middle, or has no id', () => {
     const whole = payload(512n, 1, 2)
     for (let length = 0; length < whole.length; length++)
-      if (length !== 12) assert.equal(decodeStatusPayload(whole.subarray(0, length)), undefined, `${length} bytes`)
+      if (length !== 12)
+        assert.equal(decodeStatusPayload(whole.subarray(0, length)), undefined, `${length} bytes`)
   })
 })

@@ -1,7 +1,10 @@
-/** Block status: the runs of each metadata context that the client selected (NBD spec, NBD_CMD_BLOCK_STATUS). */
-import type { Extent, Extents } from '../api/device.js'
+/**
+ * Block status: the runs of each metadata context that the client selected (NBD spec, NBD_CMD_BLOCK_STATUS).
+ */
+import { type Extent, type Extents, HOLE, ZERO } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 import { toNumber, viewOf } from '../protocol/bytes.js'
+import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { descriptorsMax } from '../protocol/limits.js'
 import type { ReplyMode } from './reply-queue.js'
 
@@ -32,15 +35,20 @@ export function blockStatus(contexts: readonly MetaContext[], range: StatusRange
     const context = contexts[results.length]
     if (context === undefined) return results
     return andThen(context.extents(range.offset, range.length), (runs) => {
-      results.push(collect(runs, range))
+      results.push(collect(runs, range, context.name === NBD_META_BASE_ALLOCATION ? HOLE | ZERO : 0xffffffff))
       return next()
     })
   }
   return next()
 }
 
-/** Takes as many runs as the range and the limits ask for, neighbours of one type as one. */
-function collect(runs: Iterable<Extent>, { offset, length, size, one, mode }: StatusRange): number[] {
+/**
+ * Takes as many runs as the range and the limits ask for, neighbours of one type as one; of a type, these
+ * `flags`.
+ */
+function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): number[] {
+  const { offset, length, size, one, mode } = range
+
   const runMax = mode === 'extended' ? Number.MAX_SAFE_INTEGER : compactRunMax
   const descriptors: number[] = []
   const end = one ? offset + length : size
@@ -48,12 +56,13 @@ function collect(runs: Iterable<Extent>, { offset, length, size, one, mode }: St
   let run = 0
   let type = 0
   for (const extent of runs) {
-    if (run > 0 && extent.type !== type) {
+    const next = extent.type & flags
+    if (run > 0 && next !== type) {
       descriptors.push(run, type)
       run = 0
       if (one || descriptors.length === 2 * descriptorsMax) break
     }
-    type = extent.type
+    type = next
     run += Math.min(extent.length, end - at)
     at = Math.min(at + extent.length, end)
     if (run > runMax || at >= offset + length) break
@@ -63,7 +72,9 @@ function collect(runs: Iterable<Extent>, { offset, length, size, one, mode }: St
   return descriptors
 }
 
-/** The payload of NBD_CMD_BLOCK_STATUS with extended headers: 64 bits effect length, 32 bits each context id. */
+/**
+ * The payload of NBD_CMD_BLOCK_STATUS with extended headers: 64 bits effect length, 32 bits each context id.
+ */
 export function decodeStatusPayload(
   bytes: Uint8Array,
 ): { length: number; ids: readonly number[] } | undefined {

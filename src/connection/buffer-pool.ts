@@ -47,7 +47,9 @@ export class BufferPool {
     return view
   }
 
-  /** True where `view` lies in memory that was lent: once, since from then on it is the caller's to give back. */
+  /**
+   * True where `view` lies in memory that was lent: once, since from then on it is the caller's to give back.
+   */
   takeBack(view: Uint8Array): boolean {
     if (this.#loans === 0 || !this.#lent.delete(view.buffer)) return false
     this.#loans--

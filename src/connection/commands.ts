@@ -1,5 +1,6 @@
-/** Requests that were found valid, on their way to the device and back. Synchronous wherever the device is. */
-import { AssertionError } from 'node:assert/strict'
+/**
+ * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
+ */
 import type { Data } from '../api/device.js'
 import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
@@ -16,6 +17,8 @@ import {
   NBD_CMD_WRITE,
   NBD_CMD_WRITE_ZEROES,
   NBD_EINVAL,
+  NBD_ENOTSUP,
+  NBD_EOVERFLOW,
 } from '../protocol/constants.js'
 import { errorName, errorNumber } from '../protocol/errno.js'
 import { inFlightBytesMax } from '../protocol/limits.js'
@@ -23,7 +26,7 @@ import type { Request } from '../protocol/transmission.js'
 import { blockStatus, decodeStatusPayload, type MetaContext } from './block-status.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Gate } from './concurrency.js'
-import type { ReplyQueue } from './reply-queue.js'
+import type { ReplyMode, ReplyQueue } from './reply-queue.js'
 import { commandName, type Refusal, refusal, type Terms } from './validate.js'
 
 /** What a client and its server agreed on in the handshake. */
@@ -36,8 +39,6 @@ export interface Agreement extends Terms {
 export interface CommandEvents {
   /** A request that had to wait was answered. */
   settled(): void
-  /** One of our own assertions failed. */
-  bug(error: AssertionError): void
 }
 
 /** Data of a read, nothing, or the runs of block status by context. */
@@ -94,8 +95,8 @@ export class Commands {
   }
 
   /**
-   * Gives a valid request to the device and answers it. Undefined when that is done; else a promise that resolves, and
-   * never rejects, when the device needs `payload` no more.
+   * Gives a valid request to the device and answers it. Undefined when that is done; else a promise that
+   * resolves, and never rejects, when the device needs `payload` no more.
    */
   run(request: Request, payload: Uint8Array, contexts = this.#agreement.contexts): Promise<void> | undefined {
     try {
@@ -117,12 +118,11 @@ export class Commands {
   /** Answers a request that the device failed. */
   fail(request: Request, error: unknown): void {
     if (this.#muted) return
-    const number = errorNumber(error)
+    const number = toldAs(errorNumber(error), request, this.#agreement.mode)
     const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
     const message = messageOf(error)
     this.#log.error(`${message.startsWith(what) ? message : `${what}: ${message}`}: ${errorName(number)}`)
     this.#replies.error(request, number, message)
-    if (error instanceof AssertionError) this.#events.bug(error)
   }
 
   #call(request: Request, payload: Uint8Array, contexts: readonly MetaContext[]): MaybePromise<Answer> {
@@ -201,6 +201,14 @@ export class Commands {
     this.#gate.leave()
     this.#events.settled()
   }
+}
+
+/** Two errors mean something to a client only where it asked for it ("Error values"). */
+function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): number {
+  if (error === NBD_ENOTSUP && !(type === NBD_CMD_WRITE_ZEROES && flags & NBD_CMD_FLAG_FAST_ZERO))
+    return NBD_EINVAL
+  if (error === NBD_EOVERFLOW && !(type === NBD_CMD_READ && mode !== 'simple')) return NBD_EINVAL
+  return error
 }
 
 const noBytes = new Uint8Array(0)

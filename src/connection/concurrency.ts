@@ -22,6 +22,11 @@ export class Gate {
   /** Makes room, and calls everybody who waited for it, in the order they came. */
   leave(): void {
     this.#busy--
+    this.wake()
+  }
+
+  /** Calls everybody who waits, to look again. */
+  wake(): void {
     if (this.#waiting.length === 0) return
     const waiting = this.#waiting
     this.#waiting = []

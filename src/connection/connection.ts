@@ -33,8 +33,14 @@ export interface Host {
 /** Tells who is at the other end of a stream. */
 export type PeerOf = (stream: Duplex) => Peer
 
-/** How long a client that is being shut down may stay quiet before it is closed: time for what is on its way to us. */
+/**
+ * How long a client that is being shut down may stay quiet before it is closed: time for what is on its way
+ * to us.
+ */
 export const quietMs = 50
+
+/** Node's timers count in 32 bits; what is longer is without end. */
+export const timeoutMsMax = 2 ** 31 - 1
 
 /** What a client may send ahead of the option in hand. */
 const handshakeBytesMax = 2 * optionBytesMax
@@ -86,7 +92,8 @@ export class ClientConnection implements Connection {
       closed: (error) => this.#streamClosed(error),
     }
     this.#transport = connect(receiver)
-    this.closed = this.#live()
+    // Not at once: the first callback may ask for `closed`.
+    this.closed = Promise.resolve().then(() => this.#live())
   }
 
   get peer(): Peer {
@@ -120,13 +127,18 @@ export class ClientConnection implements Connection {
     else this.soften(options.lingerMs)
   }
 
+  // A method, so that the compiler does not take what it knew before an await for what holds after it.
+  get #isClosed(): boolean {
+    return this.#state === 'closed'
+  }
+
   /** Soft disconnect, also before a device is open. With `lingerMs`: closes after so long a quiet. */
   soften(lingerMs?: number): void {
     if (this.#state === 'closed') return
     this.#softened = true
     if (this.#state === 'transmission') this.#enter('draining')
     this.#phase?.refuseAll()
-    if (lingerMs !== undefined) this.#endAfterQuiet(lingerMs)
+    if (lingerMs !== undefined && lingerMs <= timeoutMsMax) this.#endAfterQuiet(lingerMs)
   }
 
   /** Ends at once: nothing more is sent or answered (LIFECYCLE C1). Also ends a stream that cannot finish. */
@@ -172,10 +184,14 @@ export class ClientConnection implements Connection {
       this.#active()
     })
     this.#buffers.release()
+    // Also what a filter called and did not wait for.
+    await this.#running.settled()
     await this.#gate.run(() => this.#device?.device.close())
   }
 
-  /** From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection. */
+  /**
+   * From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection.
+   */
   async #open(): Promise<void> {
     const { handshakeTimeoutMs } = this.#host.settings
     const timeout =
@@ -190,11 +206,14 @@ export class ClientConnection implements Connection {
           )
       this.#transport.resume()
       const agreement = await shakeHands(this.#session())
-      if (agreement) this.#begin(agreement)
+      if (agreement && !this.#isClosed) this.#begin(agreement)
       else this.#finish()
     } catch (error) {
-      if (!(error instanceof ClientGone)) this.#log.error(messageOf(error))
-      this.drop(messageOf(error))
+      // Who is gone was dropped, or closed in order, already.
+      if (!(error instanceof ClientGone)) {
+        this.#log.error(messageOf(error))
+        this.drop(messageOf(error))
+      }
     }
     clearTimeout(timeout)
   }
@@ -219,14 +238,18 @@ export class ClientConnection implements Connection {
         return bytes
       },
       send: (bytes) => this.#send(bytes),
-      greeted: () => this.#enter('options'),
+      greeted: () => {
+        if (this.#isClosed) throw new ClientGone('the client left while it was greeted')
+        this.#enter('options')
+      },
       optionInHand: (inHand) => {
         this.#optionInHand = inHand
         this.#active()
       },
       exports: () =>
         this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
-      canonicalName: async (name) => name || this.#defaultExport(),
+      // The export is open: what it is called is not worth an error.
+      canonicalName: async (name) => name || this.#defaultExport().catch(() => name),
       open: (name) => this.#openDevice(name),
       debug: (message) => {
         if (this.#log.debugging) this.#log.debug(message())
@@ -322,7 +345,8 @@ export class ClientConnection implements Connection {
   #endAfterQuiet(ms: number): void {
     if (this.#state === 'transmission') this.#enter('draining')
     this.#lingerMs = Math.min(ms, this.#lingerMs ?? ms)
-    this.#active()
+    // Not at once: it may be a callback that asks for it, and nothing may end under it.
+    setImmediate(() => this.#active())
   }
 
   /** Something happened. Where the end is near, the quiet begins anew. */

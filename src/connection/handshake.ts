@@ -1,11 +1,12 @@
 /**
- * The handshake: control plane, so it is async and straight-line. From the greeting to an agreement, one function for
- * each option (NBD spec, "Handshake").
+ * The handshake: control plane, so it is async and straight-line. From the greeting to an agreement, one
+ * function for each option (NBD spec, "Handshake").
  */
 import type { Device } from '../api/device.js'
 import { messageOf, ProtocolError } from '../api/errors.js'
 import type { Export } from '../api/plugin.js'
 import { unknownBlockSize } from '../chain/complete.js'
+import { stringBytes } from '../protocol/bytes.js'
 import {
   NBD_FLAG_C_FIXED_NEWSTYLE,
   NBD_FLAG_C_NO_ZEROES,
@@ -53,7 +54,7 @@ import {
   type Name,
   optionHeaderBytes,
 } from '../protocol/handshake.js'
-import { optionBytesMax, optionDrainBytesMax, optionsMax } from '../protocol/limits.js'
+import { optionBytesMax, optionDrainBytesMax, optionsMax, stringBytesMax } from '../protocol/limits.js'
 import type { Agreement } from './commands.js'
 import { contextsOf, matchContexts } from './meta-contexts.js'
 import type { ReplyMode } from './reply-queue.js'
@@ -86,6 +87,7 @@ export interface HandshakeSettings {
   readonly maskHandshake: number
   readonly structuredReplies: boolean
   readonly metaContexts: boolean
+  readonly severalClients: boolean
 }
 
 /** Undefined: the client left, or was told to. Rejects when it broke the protocol or is gone. */
@@ -95,7 +97,9 @@ export async function shakeHands(session: Session): Promise<Agreement | undefine
 
 async function oldstyle(session: Session): Promise<Agreement> {
   const device = await session.open('')
-  const terms = { device, readOnly: isReadOnly(device, session), mode: 'simple', contextCount: 0 } as const
+  const { severalClients } = session.settings
+  const readOnly = isReadOnly(device, session)
+  const terms = { device, readOnly, mode: 'simple', contextCount: 0, severalClients } as const
   await session.send(encodeOldstyle(device.size, transmissionFlags(terms)))
   return { ...terms, exportName: '', contexts: [] }
 }
@@ -132,9 +136,13 @@ class Handshake {
         await this.#reply(option, NBD_REP_ACK)
         return undefined
       }
-      if (this.#session.draining) return this.#refuseShutdown(option)
-      const agreement = await this.#handle(option)
-      if (agreement) return agreement
+      if (this.#session.draining) {
+        if (option.option === NBD_OPT_EXPORT_NAME) return undefined
+        await this.#refuseShutdown(option)
+      } else {
+        const agreement = await this.#handle(option)
+        if (agreement) return agreement
+      }
       this.#session.optionInHand(false)
     }
     throw new ProtocolError(`more than ${optionsMax} options in one handshake`)
@@ -257,7 +265,8 @@ class Handshake {
 
   async #metaContext(option: Option): Promise<undefined> {
     const set = option.option === NBD_OPT_SET_META_CONTEXT
-    // "Issuing this command replaces all previously-set metadata contexts (including when this command fails)."
+    // "Issuing this command replaces all previously-set metadata contexts (including when this command
+    // fails)."
     if (set) this.#selected = undefined
     if (this.#mode === 'simple')
       return this.#reply(option, NBD_REP_ERR_INVALID, 'structured replies must be negotiated first')
@@ -298,7 +307,9 @@ class Handshake {
     const names = this.#selected?.exportName === exportName ? this.#selected.names : []
     const contexts = contextsOf(device, names)
     const readOnly = isReadOnly(device, this.#session)
-    return { device, exportName, readOnly, mode: this.#mode, contexts, contextCount: contexts.length }
+    const { severalClients } = this.#session.settings
+    const terms = { device, readOnly, mode: this.#mode, contextCount: contexts.length, severalClients }
+    return { ...terms, exportName, contexts }
   }
 
   async #withoutData(option: Option, handle: () => Promise<undefined>): Promise<undefined> {
@@ -320,7 +331,7 @@ class Handshake {
 
   async #reply(option: Option, type: number, message = ''): Promise<undefined> {
     if (message !== '') this.#session.debug(() => `option ${option.option} refused: ${message}`)
-    await this.#session.send(encodeOptionReply(option.option, type, Buffer.from(message).subarray(0, 4096)))
+    await this.#session.send(encodeOptionReply(option.option, type, stringBytes(message, stringBytesMax)))
     return undefined
   }
 }

@@ -25,7 +25,11 @@ describe('to list', () => {
     ['a namespace is no beginning of another', ['x:', 'x-dis:', 'bas:'], []],
     ['a name is no beginning of another', ['base:alloc', 'x-disk:dir'], []],
     ['a name is no wildcard of what continues it', ['base:allocation:'], []],
-    ['several queries give each context once, in the order of the device', ['x-other:', 'x-disk:', 'x-disk:dirty', 'base:'], all],
+    [
+      'several queries give each context once, in the order of the device',
+      ['x-other:', 'x-disk:', 'x-disk:dirty', 'base:'],
+      all,
+    ],
   ]
   for (const [means, queries, names] of cases)
     test(means, () => assert.deepEqual(matchContexts(rich, queries, false), names))
@@ -38,7 +42,11 @@ describe('to set', () => {
     ['base: selects nothing', ['base:'], []],
     ['any other namespace and a colon selects nothing', ['x-disk:', 'qemu:'], []],
     ['a name given twice selects once', ['base:allocation', 'base:allocation'], ['base:allocation']],
-    ['unknown names are passed over', ['base:dirty', 'qemu:dirty-bitmap:a', 'x-other:dirty'], ['x-other:dirty']],
+    [
+      'unknown names are passed over',
+      ['base:dirty', 'qemu:dirty-bitmap:a', 'x-other:dirty'],
+      ['x-other:dirty'],
+    ],
   ]
   for (const [means, queries, names] of cases)
     test(means, () => assert.deepEqual(matchContexts(rich, queries, true), names))

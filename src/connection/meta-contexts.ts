@@ -4,8 +4,8 @@ import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import type { MetaContext } from './block-status.js'
 
 /**
- * Names that match the queries, in the device's order. To set, a query is a whole name. To list, it may also be a
- * namespace and a colon, and no query asks for all.
+ * Names that match the queries, in the device's order. To set, a query is a whole name. To list, it may also
+ * be a namespace and a colon, and no query asks for all.
  */
 export function matchContexts(device: Device, queries: readonly string[], set: boolean): readonly string[] {
   const all = [NBD_META_BASE_ALLOCATION, ...Object.keys(device.contexts)]

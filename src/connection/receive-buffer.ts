@@ -21,8 +21,9 @@ export class ReceiveBuffer {
 }
 
 /**
- * Where a connection receives: a small buffer while it is quiet, a large one once it was filled, another one while a
- * device still works on bytes of the last. So a small write reaches the device without a copy, even one that waits.
+ * Where a connection receives: a small buffer while it is quiet, a large one once it was filled, another one
+ * while a device still works on bytes of the last. So a small write reaches the device without a copy, even
+ * one that waits.
  */
 export class ReceiveBuffers {
   readonly #pool: BufferPool

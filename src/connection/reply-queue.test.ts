@@ -32,7 +32,7 @@ class Socket extends Duplex {
   }
 
   /** The system has taken what was written. */
-  take() {
+  settle() {
     this.holding = false
     const held = this.#held
     this.#held = undefined
@@ -80,7 +80,12 @@ describe('a reply is laid out as the spec says', () => {
   const cases: [means: string, mode: ReplyMode, fill: (replies: ReplyQueue) => void, ...hex: string[]][] = [
     ['success, simple', 'simple', (replies) => replies.done(request), simple()],
     ['success, structured', 'structured', (replies) => replies.done(request), simple()],
-    ['success, extended', 'extended', (replies) => replies.done(request), extended(1, '0000', '0'.repeat(16))],
+    [
+      'success, extended',
+      'extended',
+      (replies) => replies.done(request),
+      extended(1, '0000', '0'.repeat(16)),
+    ],
     ['an error, simple', 'simple', (replies) => replies.error(request, 22, 'no'), simple('00000016')],
     [
       'an error, structured',
@@ -159,7 +164,11 @@ function chunksOf(hex: string): [type: number, done: boolean, offset: number, le
 describe('zeroes in a structured reply', () => {
   const data = (length: number) => Buffer.alloc(length, 1)
   const some = (length: number) => [zeroes(length)].flat()
-  const cases: [means: string, parts: readonly Uint8Array[], ...chunks: [number, boolean, number, number][]][] = [
+  const cases: [
+    means: string,
+    parts: readonly Uint8Array[],
+    ...chunks: [number, boolean, number, number][],
+  ][] = [
     ['are a hole where they are all there is', some(4096), [2, true, 1000, 4096]],
     ['are one hole, however many views they are', some(3 * 2 ** 20), [2, true, 1000, 3 * 2 ** 20]],
     ['are a hole before data', [...some(512), data(88)], [2, false, 1000, 512], [1, true, 1512, 88]],
@@ -247,7 +256,9 @@ describe('a batch', () => {
     replies.flush()
     assert.equal(socket.written.length, 48 + large.length)
     assert.equal(socket.written.indexOf(large), 32)
-    assert.ok(socket.writes.flat().some((part) => part.buffer === large.buffer && part.length === large.length))
+    assert.ok(
+      socket.writes.flat().some((part) => part.buffer === large.buffer && part.length === large.length),
+    )
   })
 
   test('of more than an output buffer holds is whole and in order', () => {
@@ -301,10 +312,24 @@ describe('memory that was lent for data', () => {
     assert.equal(isFree(pool, large), false)
     replies.flush()
     assert.equal(isFree(pool, large), false)
-    socket.take()
+    socket.settle()
     await new Promise(setImmediate)
     assert.equal(isFree(pool, large), true)
     assert.equal(socket.written.indexOf(9), 16)
+  })
+
+  test('is not free when the socket has taken what was written before the data', async () => {
+    const { socket, pool, replies } = queue('simple')
+    socket.holding = true
+    replies.done(read(0, 0))
+    replies.flush()
+    const large = pool.lend(copyBytesMax + 1).fill(9)
+    replies.data(read(0, large.length), large)
+    socket.settle()
+    await new Promise(setImmediate)
+    assert.equal(isFree(pool, large), false, 'its data is queued, and not yet written')
+    replies.flush()
+    assert.equal(isFree(pool, large), true)
   })
 
   test('is free once, where several views of it are sent', () => {
@@ -326,6 +351,25 @@ describe('memory that was lent for data', () => {
   })
 })
 
+describe('an output buffer', () => {
+  test('is not used by another connection when the socket has taken what was written before', async () => {
+    const { socket, pool, replies } = queue('simple')
+    const other = new ReplyQueue(new Socket(), pool, 'simple', () => {})
+    socket.holding = true
+    replies.done(read(0, 0))
+    replies.flush()
+    // More than a buffer holds: the first of them is full, and waits for the flush.
+    const data = Buffer.alloc(1000, 'a')
+    for (let count = 0; count < 100; count++) replies.data(read(0, data.length), data)
+    socket.settle()
+    await new Promise(setImmediate)
+    for (let count = 0; count < 200; count++) other.data(read(0, data.length), Buffer.alloc(1000, 'b'))
+    replies.flush()
+    assert.equal(socket.written.includes('b'), false)
+    assert.equal(socket.written.length, 16 + 100 * 1016)
+  })
+})
+
 describe('a socket that takes replies slowly', () => {
   test('congests the queue beyond the limit, until it has taken everything', async () => {
     const { socket, replies, taken } = queue('simple')
@@ -339,7 +383,7 @@ describe('a socket that takes replies slowly', () => {
     assert.equal(replies.congested, true)
     assert.ok(replies.pendingBytes > outputBytesMax)
     assert.equal(taken(), 0)
-    socket.take()
+    socket.settle()
     await new Promise(setImmediate)
     assert.equal(replies.congested, false)
     assert.equal(replies.pendingBytes, 0)

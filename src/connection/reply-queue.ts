@@ -1,6 +1,7 @@
 /**
- * Replies of one connection on their way out: headers and small data are copied into one buffer, large data goes out as
- * it is, and a batch is written at once. Memory that was lent for data comes back when the socket has taken it.
+ * Replies of one connection on their way out: headers and small data are copied into one buffer, large data
+ * goes out as it is, and a batch is written at once. Memory that was lent for data comes back when the socket
+ * has taken it.
  */
 import type { Duplex } from 'node:stream'
 import type { Data } from '../api/device.js'
@@ -52,7 +53,9 @@ export class ReplyQueue {
   #parts: Uint8Array[] = []
   #batchBytes = 0
   #congested = false
-  /** To give back to the pool when the socket has taken everything written so far. */
+  /** Memory of this batch, to give back to the pool some time after it was written. */
+  #batchHeld: Uint8Array[] = []
+  /** Memory of batches that were written, to give back when the socket has taken all of them. */
   #held: Uint8Array[] = []
 
   /** `onTaken` is called when the socket has taken all that was written, where it did not take it at once. */
@@ -162,8 +165,9 @@ export class ReplyQueue {
     this.#advance(at + (extended ? 8 : 4))
     const bytes = new Uint8Array(runs.length * (extended ? 8 : 4))
     const view = viewOf(bytes)
+    // Flags have 32 bits, whatever sign JavaScript gives them.
     for (const [index, value] of runs.entries())
-      if (extended) setUint64(view, 8 * index, value)
+      if (extended) setUint64(view, 8 * index, index % 2 === 0 ? value : value >>> 0)
       else view.setUint32(4 * index, value)
     this.#payload(bytes)
   }
@@ -176,8 +180,10 @@ export class ReplyQueue {
     const last = parts.length - 1
     this.#parts = []
     this.#batchBytes = 0
-    if (this.#output !== undefined) this.#held.push(this.#output)
+    if (this.#output !== undefined) this.#batchHeld.push(this.#output)
     this.#output = undefined
+    this.#held.push(...this.#batchHeld)
+    this.#batchHeld = []
     if (last > 0) this.#stream.cork()
     for (const [index, part] of parts.entries())
       if (index === last) this.#stream.write(part, this.#written)
@@ -193,6 +199,7 @@ export class ReplyQueue {
     this.#parts = []
     this.#batchBytes = 0
     this.#output = undefined
+    this.#batchHeld = []
     this.#held = []
   }
 
@@ -229,13 +236,13 @@ export class ReplyQueue {
       const copied = this.#part(data)
       if (this.#pool.takeBack(data)) {
         if (copied) this.#pool.give(data)
-        else this.#held.push(data)
+        else this.#batchHeld.push(data)
       }
     } else
       for (const part of data) {
         this.#part(part)
         // Several parts may lie in the same memory: it is kept until all of them are on their way.
-        if (this.#pool.takeBack(part)) this.#held.push(part)
+        if (this.#pool.takeBack(part)) this.#batchHeld.push(part)
       }
   }
 
@@ -264,7 +271,7 @@ export class ReplyQueue {
   #room(length: number): void {
     if (this.#output !== undefined && this.#end + length <= this.#output.length) return
     this.#seal()
-    if (this.#output !== undefined) this.#held.push(this.#output)
+    if (this.#output !== undefined) this.#batchHeld.push(this.#output)
     this.#output = this.#pool.take(outputBytes)
     this.#view = viewOf(this.#output)
     this.#start = 0

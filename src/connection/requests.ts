@@ -1,6 +1,7 @@
 /**
- * The decode loop of the transmission phase: every request in what was received, one after the other, synchronously.
- * It stops at the limits and goes on when there is room; nothing that was received is lost in between.
+ * The decode loop of the transmission phase: every request in what was received, one after the other,
+ * synchronously. It stops at the limits and goes on when there is room; nothing that was received is lost in
+ * between.
  */
 import { NBD_CMD_BLOCK_STATUS, NBD_CMD_DISC, NBD_EINVAL, NBD_ESHUTDOWN } from '../protocol/constants.js'
 import {
@@ -33,7 +34,7 @@ export interface RequestEvents {
 /** Received bytes that wait for room. */
 interface Tail {
   readonly buffer: ReceiveBuffer
-  at: number
+  readonly at: number
   readonly end: number
 }
 
@@ -58,7 +59,9 @@ export class Requests {
   #filled = 0
   /** Payload of a refused request, still to be thrown away. */
   #skip = 0
-  #tail: Tail | undefined
+  #refused: Refusal = shutdown
+  /** In the order they came: more may come after we asked for no more. */
+  #tails: Tail[] = []
   #refuseAll = false
   #stopped = false
 
@@ -88,9 +91,9 @@ export class Requests {
     )
   }
 
-  /** True when nothing received waits to be looked at or run. */
+  /** True when nothing received waits to be looked at or run. What is only thrown away keeps nobody. */
   get idle(): boolean {
-    return this.#tail === undefined && this.#payload === undefined
+    return this.#tails.length === 0 && this.#payload === undefined
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
@@ -101,7 +104,7 @@ export class Requests {
   /** Nothing more is looked at. */
   stop(): void {
     this.#stopped = true
-    this.#tail = undefined
+    this.#tails = []
     this.#payload = undefined
   }
 
@@ -120,19 +123,27 @@ export class Requests {
 
   /** `end` bytes came into `buffer`. False: no more for now. */
   receive(buffer: ReceiveBuffer, end: number): boolean {
-    this.#parse(buffer, 0, end)
-    return this.#tail === undefined && !this.#full
+    if (this.#tails.length > 0) this.#keep(buffer, 0, end)
+    else this.#parse(buffer, 0, end)
+    return this.#tails.length === 0 && !this.#full
   }
 
   /** There may be room again. True: everything received was looked at, more may come. */
   resume(): boolean {
-    const tail = this.#tail
-    this.#tail = undefined
-    if (tail) {
-      this.#parse(tail.buffer, tail.at, tail.end)
-      this.#buffers.unpin(tail.buffer)
-    } else this.#parse(this.#head, 0, 0)
-    return this.#tail === undefined && !this.#full
+    const tails = this.#tails
+    this.#tails = []
+    if (tails.length === 0) this.#parse(this.#head, 0, 0)
+    for (const { buffer, at, end } of tails) {
+      if (this.#tails.length > 0) this.#keep(buffer, at, end)
+      else this.#parse(buffer, at, end)
+      this.#buffers.unpin(buffer)
+    }
+    return this.#tails.length === 0 && !this.#full
+  }
+
+  #keep(buffer: ReceiveBuffer, at: number, end: number): void {
+    buffer.pins++
+    this.#tails.push({ buffer, at, end })
   }
 
   get #full(): boolean {
@@ -146,14 +157,14 @@ export class Requests {
     while (!this.#stopped) {
       if (this.#payload !== undefined) {
         at += this.#fill(this.#payload, buffer, at, end)
-        if (this.#filled < this.#payload.length) break
-        if (this.#commands.full) break
+        if (this.#filled < this.#payload.length || this.#full) break
         this.#runPayload(this.#payload)
       } else if (this.#skip > 0) {
         const skipped = Math.min(this.#skip, end - at)
         this.#skip -= skipped
         at += skipped
         if (this.#skip > 0) break
+        this.#commands.refuse(this.#request, this.#refused)
       } else if (at === end || this.#full) break
       else if (this.#headLength > 0 || end - at < headerBytes) {
         const taken = Math.min(headerBytes - this.#headLength, end - at)
@@ -166,13 +177,12 @@ export class Requests {
       } else at = this.#next(buffer, at, buffer, at + headerBytes, end)
       if (this.#replies.batchBytes >= batchBytesMax) this.#replies.flush()
     }
-    if (at < end && !this.#stopped) {
-      buffer.pins++
-      this.#tail = { buffer, at, end }
-    }
+    if (at < end && !this.#stopped) this.#keep(buffer, at, end)
   }
 
-  /** Decodes the request at `headerAt` of `head`; its payload, if any, begins at `at`. Returns where to go on. */
+  /**
+   * Decodes the request at `headerAt` of `head`; its payload, if any, begins at `at`. Returns where to go on.
+   */
   #next(head: ReceiveBuffer, headerAt: number, buffer: ReceiveBuffer, at: number, end: number): number {
     const request = this.#request
     if (!decodeRequest(head.view, headerAt, this.#extended, request)) {
@@ -193,8 +203,10 @@ export class Requests {
         this.#events.lost(`${commandName(request.type)} with a payload of ${payload} bytes`)
         return end
       }
-      this.#commands.refuse(request, refused)
+      // Clients take no answer to a request that they are still sending.
+      this.#refused = refused
       this.#skip = payload
+      if (payload === 0) this.#commands.refuse(request, refused)
       return at
     }
     if (payload === 0) {
@@ -234,13 +246,16 @@ export class Requests {
 
   #runPayload(payload: Uint8Array): void {
     this.#payload = undefined
-    if (this.#request.type === NBD_CMD_BLOCK_STATUS) {
-      this.#commands.runStatusPayload(this.#request, payload)
-      this.#pool.give(payload)
-      return
-    }
-    const waiting = this.#commands.run(this.#request, payload)
+    const waiting = this.#runWith(payload)
     if (waiting) void waiting.then(() => this.#pool.give(payload))
     else this.#pool.give(payload)
+  }
+
+  #runWith(payload: Uint8Array): Promise<void> | undefined {
+    // It had begun to come before it was refused: no layer has seen it.
+    if (this.#refuseAll) this.#commands.refuse(this.#request, shutdown)
+    else if (this.#request.type !== NBD_CMD_BLOCK_STATUS) return this.#commands.run(this.#request, payload)
+    else this.#commands.runStatusPayload(this.#request, payload)
+    return undefined
   }
 }

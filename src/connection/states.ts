@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import type { ConnectionState } from '../api/connection.js'
 
-/** The states of a connection and where each may lead. docs/lifecycle.md draws the same; a test compares the two. */
+/**
+ * The states of a connection and where each may lead. docs/lifecycle.md draws the same; a test compares the
+ * two.
+ */
 export const connectionStates: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
   // Magic and flags sent, client flags awaited.
   greeting: ['options', 'transmission', 'closed'],

@@ -1,4 +1,7 @@
-/** The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back, goes on. */
+/**
+ * The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back,
+ * goes on.
+ */
 import type { Log } from '../api/log.js'
 import type { BufferPool } from './buffer-pool.js'
 import { type Agreement, Commands } from './commands.js'
@@ -42,6 +45,8 @@ export class Transmission {
   #waitsForGate = false
   #flushScheduled = false
   #ended = false
+  /** While requests are looked at, nothing is at rest, whatever the counts say. */
+  #looking = false
 
   constructor({ agreement, transport, buffers, pool, gate, log, events }: TransmissionParts) {
     this.#transport = transport
@@ -51,7 +56,6 @@ export class Transmission {
     this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
     this.#commands = new Commands(agreement, this.#replies, pool, gate, log, {
       settled: () => this.#settled(),
-      bug: (error) => events.bug(error),
     })
     this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, events)
   }
@@ -68,7 +72,12 @@ export class Transmission {
 
   /** True when everything received was answered, and the socket has taken the answers. */
   get idle(): boolean {
-    return this.#commands.inFlight === 0 && this.#requests.idle && this.#replies.pendingBytes === 0
+    return (
+      !this.#looking &&
+      this.#commands.inFlight === 0 &&
+      this.#requests.idle &&
+      this.#replies.pendingBytes === 0
+    )
   }
 
   /** Begins, with what was received behind the last option. */
@@ -79,6 +88,9 @@ export class Transmission {
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
   refuseAll(): void {
     this.#requests.refuseAll()
+    // What waited for room waits no more. Not at once: it may be a callback of a request in hand that asks
+    // for it.
+    process.nextTick(() => this.#goOn())
   }
 
   /** Nothing more is looked at or answered. What was queued is thrown away. */
@@ -96,11 +108,22 @@ export class Transmission {
     return place ?? this.#buffers.current.bytes
   }
 
-  /** `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so. */
+  /**
+   * `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so.
+   */
   received(length: number, chunk: Uint8Array | undefined): boolean {
+    return this.#look(() => this.#receive(length, chunk))
+  }
+
+  /** Looks at requests, and sends the answers. What throws here is a mistake of ours. */
+  #look(work: () => boolean): boolean {
+    this.#looking = true
     try {
-      return this.#afterBatch(this.#receive(length, chunk))
+      const open = work()
+      this.#looking = false
+      return this.#afterBatch(open)
     } catch (error) {
+      this.#looking = false
       this.#events.bug(error)
       return false
     }
@@ -134,11 +157,7 @@ export class Transmission {
   /** There may be room again: goes on with what was received, then with receiving. */
   #goOn(): void {
     if (this.#reading || this.#ended) return
-    try {
-      if (this.#afterBatch(this.#requests.resume())) this.#transport.resume()
-    } catch (error) {
-      this.#events.bug(error)
-    }
+    if (this.#look(() => this.#requests.resume())) this.#transport.resume()
   }
 
   /** The socket has taken everything. */

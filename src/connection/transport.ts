@@ -1,6 +1,6 @@
 /**
- * A stream as a connection needs it: bytes in without a copy where that can be had, bytes out, pause, the end.
- * The one file that knows how an accepted socket is made to receive into our own memory.
+ * A stream as a connection needs it: bytes in without a copy where that can be had, bytes out, pause, the
+ * end. The one file that knows how an accepted socket is made to receive into our own memory.
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -10,8 +10,8 @@ export interface Receiver {
   /** The memory for the next bytes. */
   buffer(): Uint8Array
   /**
-   * `length` bytes came into what `buffer` gave, or all of `chunk` in memory of its own. They may be used until this
-   * returns. False: no more until `resume`.
+   * `length` bytes came into what `buffer` gave, or all of `chunk` in memory of its own. They may be used
+   * until this returns. False: no more until `resume`.
    */
   received(length: number, chunk?: Uint8Array): boolean
   /** The peer will send no more. */
@@ -42,9 +42,9 @@ export function overStream(stream: Duplex): Connect {
 }
 
 /**
- * A socket accepted with `pauseOnConnect`. Node lets a socket receive into the program's memory (`onread`) only when the
- * program makes the socket, so a new one is made over the same handle, and the old one forgets it. Where that is not
- * possible in the running Node, the socket is used as any stream: slower, never wrong.
+ * A socket accepted with `pauseOnConnect`. Node lets a socket receive into the program's memory (`onread`)
+ * only when the program makes the socket, so a new one is made over the same handle, and the old one forgets
+ * it. Where that is not possible in the running Node, the socket is used as any stream: slower, never wrong.
  */
 export function overSocket(accepted: Socket): Connect {
   return (receiver) => {
@@ -89,4 +89,6 @@ function watchEnd(stream: Duplex, receiver: Receiver): void {
     failure = error
   })
   stream.on('close', () => receiver.closed(failure))
+  // One that died while it waited for its turn has said so already.
+  if (stream.destroyed) process.nextTick(() => receiver.closed(undefined))
 }

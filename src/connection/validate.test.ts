@@ -5,7 +5,14 @@ import { complete } from '../chain/complete.js'
 import { Running } from '../chain/running.js'
 import * as nbd from '../protocol/constants.js'
 import { emptyRequest, type Request } from '../protocol/transmission.js'
-import { commandName, maximumPayload, payloadBytes, refusal, type Terms, transmissionFlags } from './validate.js'
+import {
+  commandName,
+  maximumPayload,
+  payloadBytes,
+  refusal,
+  type Terms,
+  transmissionFlags,
+} from './validate.js'
 
 const MiB = 2 ** 20
 const size = 200 * MiB
@@ -39,7 +46,8 @@ const writing = [nbd.NBD_CMD_WRITE, nbd.NBD_CMD_TRIM, nbd.NBD_CMD_WRITE_ZEROES]
 
 describe('a request', () => {
   for (const type of commands)
-    test(`is taken where the export supports it: ${commandName(type)}`, () => assert.equal(error(request(type)), 0))
+    test(`is taken where the export supports it: ${commandName(type)}`, () =>
+      assert.equal(error(request(type)), 0))
 
   for (const type of ranged)
     test(`may reach the last byte, and no further: ${commandName(type)}`, () => {
@@ -97,7 +105,10 @@ describe('a flag', () => {
     })
 
   test('DF needs structured replies', () =>
-    assert.equal(error(request(nbd.NBD_CMD_READ, { flags: F.df }), terms({}, { mode: 'simple' })), nbd.NBD_EINVAL))
+    assert.equal(
+      error(request(nbd.NBD_CMD_READ, { flags: F.df }), terms({}, { mode: 'simple' })),
+      nbd.NBD_EINVAL,
+    ))
 
   test('FUA is EINVAL on every command where it was not offered', () => {
     for (const type of commands)
@@ -148,7 +159,11 @@ describe('an export', () => {
       const read = mode === 'simple' ? nbd.NBD_EINVAL : nbd.NBD_EOVERFLOW
       for (const type of ranged) {
         const expected = { [nbd.NBD_CMD_READ]: read, [nbd.NBD_CMD_WRITE]: nbd.NBD_EINVAL }[type] ?? 0
-        assert.equal(error(request(type, { length: 64 * MiB + 1 }), on), expected, `${mode} ${commandName(type)}`)
+        assert.equal(
+          error(request(type, { length: 64 * MiB + 1 }), on),
+          expected,
+          `${mode} ${commandName(type)}`,
+        )
       }
     }
   })
@@ -215,7 +230,8 @@ describe('the payload of a request', () => {
 
   test('follows a WRITE, with or without the flag that tells of it', () => {
     for (const mode of ['simple', 'structured', 'extended'] as const)
-      for (const more of [{}, flagged]) assert.equal(payloadBytes(request(nbd.NBD_CMD_WRITE, more), mode), 512)
+      for (const more of [{}, flagged])
+        assert.equal(payloadBytes(request(nbd.NBD_CMD_WRITE, more), mode), 512)
   })
 
   test('follows any command with the flag, and only after extended headers', () => {

@@ -41,6 +41,8 @@ export interface Terms {
   readonly device: Device
   readonly readOnly: boolean
   readonly mode: ReplyMode
+  /** False: the layers want one client at a time, so what holds for several is not offered. */
+  readonly severalClients?: boolean
   /** Metadata contexts that the client selected. */
   readonly contextCount: number
 }
@@ -51,6 +53,7 @@ export function transmissionFlags({
   readOnly,
   mode,
   contextCount,
+  severalClients = true,
 }: Terms): number {
   let flags = NBD_FLAG_HAS_FLAGS
   if (readOnly) flags |= NBD_FLAG_READ_ONLY
@@ -63,7 +66,7 @@ export function transmissionFlags({
   if (can.flush) flags |= NBD_FLAG_SEND_FLUSH
   if (rotational) flags |= NBD_FLAG_ROTATIONAL
   if (mode !== 'simple') flags |= NBD_FLAG_SEND_DF
-  if (can.multiConn) flags |= NBD_FLAG_CAN_MULTI_CONN
+  if (can.multiConn && severalClients) flags |= NBD_FLAG_CAN_MULTI_CONN
   if (can.cache !== 'none') flags |= NBD_FLAG_SEND_CACHE
   if (mode === 'extended' && contextCount > 0) flags |= NBD_FLAG_BLOCK_STATUS_PAYLOAD
   return flags
@@ -95,7 +98,8 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
 
   if (type > NBD_CMD_BLOCK_STATUS || type === NBD_CMD_DISC) return invalid(`${commandName(type)}`)
   const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
-  if (writes && readOnly) return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
+  if (writes && readOnly)
+    return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
   if (flags & ~allowedFlags(type, terms))
     return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
 
@@ -152,8 +156,8 @@ function allowedFlags(type: number, { device: { can }, readOnly, mode }: Terms):
   }
 }
 
-function describe({ type, offset, length }: Request): string {
-  return `${commandName(type)} ${length} at ${offset}`
+function describe({ type, length, offsetHigh, offsetLow }: Request): string {
+  return `${commandName(type)} ${length} at ${BigInt(offsetHigh) * 2n ** 32n + BigInt(offsetLow)}`
 }
 
 function invalid(message: string): Refusal {

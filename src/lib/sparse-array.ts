@@ -6,9 +6,9 @@ import { memoryAdvice } from './give-back.js'
 import { Segment, unitPages } from './segment.js'
 
 /**
- * A segment is what one look-up finds and one view covers. Longer ones were no faster (1 MiB writes over 1 GiB),
- * and cost more where little is written here and there: 12 us for 4 KiB in a new segment of 1 MiB, 100 in one
- * of 4 MiB.
+ * A segment is what one look-up finds and one view covers. Longer ones were no faster (1 MiB writes over 1
+ * GiB), and cost more where little is written here and there: 12 us for 4 KiB in a new segment of 1 MiB, 100
+ * in one of 4 MiB.
  */
 const defaultSegmentBytes = 1024 * 1024
 /** The operating system gives memory by the page, and extents are told by it. */

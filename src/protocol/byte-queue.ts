@@ -60,7 +60,10 @@ export class ByteQueue {
     return bytes
   }
 
-  /** Moves what is held to the front, of larger memory where needed: doubled, so that single bytes cost little. */
+  /**
+   * Moves what is held to the front, of larger memory where needed: doubled, so that single bytes cost
+   * little.
+   */
   #makeRoom(length: number): void {
     if (this.#end + length <= this.#memory.length) return
     const held = this.#memory.subarray(this.#start, this.#end)

@@ -1,6 +1,9 @@
 /** 64-bit fields as numbers: exact up to 2^53 - 1, and recognisably too large beyond. */
 
-/** Reads an unsigned 64-bit field. A value that a number cannot hold exactly is given as Infinity, never rounded. */
+/**
+ * Reads an unsigned 64-bit field. A value that a number cannot hold exactly is given as Infinity, never
+ * rounded.
+ */
 export function getUint64(view: DataView, at: number): number {
   return toNumber(view.getUint32(at), view.getUint32(at + 4))
 }
@@ -30,9 +33,9 @@ export function getString(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** As many whole characters of `text` as fit `max` bytes, in UTF-8. */
+/** As many whole characters of `text` as fit `max` bytes, in UTF-8, and none of them NUL. */
 export function stringBytes(text: string, max: number): Uint8Array {
-  const bytes = Buffer.from(text)
+  const bytes = Buffer.from(text.replaceAll('\0', '\ufffd'))
   if (bytes.length <= max) return bytes
   let end = max
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--

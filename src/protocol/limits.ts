@@ -10,10 +10,14 @@ export const stringBytesMax = 4096
 /** Option data that is held and parsed: several names of full length and a good many queries. */
 export const optionBytesMax = 64 * KiB
 
-/** Option data up to here is read and thrown away with NBD_REP_ERR_TOO_BIG; more is no mistake but an attack. */
+/**
+ * Option data up to here is read and thrown away with NBD_REP_ERR_TOO_BIG; more is no mistake but an attack.
+ */
 export const optionDrainBytesMax = 32 * MiB
 
-/** Options in one handshake. A client that lists and asks for every export of a large server needs hundreds. */
+/**
+ * Options in one handshake. A client that lists and asks for every export of a large server needs hundreds.
+ */
 export const optionsMax = 4096
 
 /** Queries in one option: no server has as many contexts. */
@@ -26,21 +30,26 @@ export const exportsMax = 10_000
 export const payloadBytesMax = 64 * MiB
 
 /**
- * Payload of a request that is refused: read and thrown away, so that the stream stays in step, as far as 32 bits can
- * say. An extended header that says more is no mistake but an attack.
+ * Payload of a request that is refused: read and thrown away, so that the stream stays in step, as far as 32
+ * bits can say. An extended header that says more is no mistake but an attack.
  */
 export const payloadDrainBytesMax = 0xffffffff
 
 /** Payload of BLOCK_STATUS: an effect length and up to `queriesMax` context ids. */
 export const statusPayloadBytesMax = 8 + 4 * queriesMax
 
-/** Descriptors in one block status chunk: the spec says no more than 2^20; a client comes back for the rest. */
+/**
+ * Descriptors in one block status chunk: the spec says no more than 2^20; a client comes back for the rest.
+ */
 export const descriptorsMax = 16 * KiB
 
 /** Requests of one connection that may wait for their device at once, unless the server is told otherwise. */
 export const inFlightMax = 16
 
-/** Bytes of those requests' data, so that 16 of the largest do not add up. One of the largest is always let in. */
+/**
+ * Bytes of those requests' data, so that 16 of the largest do not add up. One of the largest is always let
+ * in.
+ */
 export const inFlightBytesMax = 64 * MiB
 
 /** Replies that the socket has not taken yet. Beyond it the connection stops reading. */

@@ -29,7 +29,8 @@ export function emptyRequest(): Request {
 export const requestBytes = 28
 export const extendedRequestBytes = 32
 
-// C: 32 bits magic, 16 bits command flags, 16 bits type, 64 bits cookie, 64 bits offset, 32 bits length (extended: 64)
+// C: 32 bits magic, 16 bits command flags, 16 bits type, 64 bits cookie, 64 bits offset, 32 bits length
+// (extended: 64)
 /** Fills `request` from `at` on. False where the magic is wrong. */
 export function decodeRequest(view: DataView, at: number, extended: boolean, request: Request): boolean {
   if (view.getUint32(at) !== (extended ? NBD_EXTENDED_REQUEST_MAGIC : NBD_REQUEST_MAGIC)) return false
@@ -57,8 +58,8 @@ export function putSimpleReply(view: DataView, at: number, request: Request, err
 export const chunkBytes = 20
 export const extendedChunkBytes = 32
 
-// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 32 bits length
-// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 64 bits offset of the request, 64 bits length (extended)
+// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 32 bits length S: 32 bits magic, 16 bits
+// flags, 16 bits type, 64 bits cookie, 64 bits offset of the request, 64 bits length (extended)
 /** Puts the header of a chunk with `length` bytes of payload; returns where the payload goes. */
 export function putChunk(
   view: DataView,

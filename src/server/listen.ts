@@ -13,17 +13,21 @@ const socketPathBytesMax = 107
 const backlog = 1024
 
 /**
- * Listens, and gives each accepted socket to `accept`: paused, and half-open when the client ends its side, so that it
- * still gets its answers.
+ * Listens, and gives each accepted socket to `accept`: paused, and half-open when the client ends its side,
+ * so that it still gets its answers.
  *
  * @throws ConfigError that names the address.
  */
-export async function listen(target: ListenTarget, accept: (socket: Socket) => void): Promise<SocketServer> {
+export async function listen(
+  target: ListenTarget,
+  accept: (socket: Socket) => void,
+  keepAlive = false,
+): Promise<SocketServer> {
   if ('path' in target && Buffer.byteLength(target.path) > socketPathBytesMax)
     throw new ConfigError(
       `the path of a Unix socket has at most ${socketPathBytesMax} bytes, ${target.path} has ${Buffer.byteLength(target.path)}`,
     )
-  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, accept)
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true }, accept)
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
@@ -65,7 +69,9 @@ export function uriOf(address: ListenTarget, exportName: string): string | undef
     return `nbd+unix://${name === '' ? '' : `/${name}`}?socket=${path}`
   }
   if (!('port' in address)) return undefined
-  const host = address.host ?? 'localhost'
+  const { host: given = 'localhost' } = address
+  // Those that stand for all interfaces are no place to connect to.
+  const host = given === '0.0.0.0' || given === '::' ? 'localhost' : given
   const authority = host.includes(':') ? `[${host}]` : host
   return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
 }

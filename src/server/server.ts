@@ -1,5 +1,5 @@
 /** A server of one chain of layers: its states, its clients, its end. */
-import type { Server as SocketServer } from 'node:net'
+import type { Socket, Server as SocketServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
 import { type Log, silentLog } from '../api/log.js'
@@ -15,7 +15,7 @@ import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
 import { Gate } from '../connection/concurrency.js'
-import { ClientConnection, type Host, type PeerOf, quietMs } from '../connection/connection.js'
+import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
 import { type Connect, overSocket, overStream } from '../connection/transport.js'
 import { inFlightMax } from '../protocol/limits.js'
 import { addressOf, listen, peerOf, uriOf } from './listen.js'
@@ -24,7 +24,8 @@ import { move } from './states.js'
 /**
  * Makes a server. Nothing happens until `ready`, `listen` or `serve`.
  *
- * @example await using server = createServer({ plugin: memory({ size: '1G' }) }); await server.listen({ port: 0 })
+ * @example await using server = createServer({ plugin: memory({ size: '1G' }) }); await server.listen({ port:
+ * 0 })
  */
 export function createServer(options: ServerOptions): Server {
   return new NbdServer(options)
@@ -80,7 +81,9 @@ class NbdServer implements Server {
   }
 
   ready(): Promise<void> {
-    // Not at once: a layer that asks for a shutdown while it is set up must find this promise to be waited for.
+    if (this.#stopping && this.#ready === undefined) return Promise.resolve()
+    // Not at once: a layer that asks for a shutdown while it is set up must find this promise to be waited
+    // for.
     this.#ready ??= Promise.resolve().then(() => this.#setUp())
     return this.#ready
   }
@@ -88,10 +91,8 @@ class NbdServer implements Server {
   async listen(target: ListenTarget): Promise<void> {
     await this.ready()
     if (this.#stopping) return
-    const listener = await listen(
-      target,
-      (socket) => void this.#accept(overSocket(socket), peerOf),
-    )
+    const accept = (socket: Socket) => void this.#accept(overSocket(socket), peerOf)
+    const listener = await listen(target, accept, this.#options.keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else this.#serving(addressOf(listener, target))
@@ -143,7 +144,10 @@ class NbdServer implements Server {
     return {
       links,
       readOnly,
-      settings: { oldstyle, maskHandshake, structuredReplies, metaContexts, handshakeTimeoutMs },
+      settings: {
+        ...{ oldstyle, maskHandshake, structuredReplies, metaContexts, handshakeTimeoutMs },
+        severalClients: concurrency !== 'serialize-connections',
+      },
       pool: new BufferPool(),
       log: this.#log,
       gate: gates(concurrency, threads),
@@ -162,7 +166,8 @@ class NbdServer implements Server {
       return undefined
     }
     if (this.#turns) {
-      while (this.#turns.full) await new Promise<void>((wake) => this.#turns?.whenFree(wake))
+      while (this.#turns.full && !this.#stopping)
+        await new Promise<void>((wake) => this.#turns?.whenFree(wake))
       if (this.#stopping) {
         refuse(connect)
         return undefined
@@ -178,7 +183,10 @@ class NbdServer implements Server {
     return connection
   }
 
-  /** A layer asks: nothing may change under its own callback. Before it serves, the server waits for that by itself. */
+  /**
+   * A layer asks: nothing may change under its own callback. Before it serves, the server waits for that by
+   * itself.
+   */
   #askForShutdown(): void {
     if (this.#state === 'serving') setImmediate(() => void this.shutdown())
     else void this.shutdown()
@@ -191,6 +199,7 @@ class NbdServer implements Server {
     if (this.#state === 'serving') this.#enter('draining')
     for (const listener of this.#listeners) listener.close()
     for (const connection of this.#connections) connection.soften(quietMs)
+    this.#turns?.wake()
     while (this.#connections.size > 0) await Promise.all([...this.#connections].map(({ closed }) => closed))
     if (this.#chain) await endAll(this.#chain.links, this.#running)
     this.#stopped()
@@ -205,6 +214,7 @@ class NbdServer implements Server {
   }
 
   #shortenGrace(graceMs: number): void {
+    if (graceMs > timeoutMsMax) return
     const at = performance.now() + graceMs
     if (this.#deadline !== undefined && this.#deadline.at <= at) return
     clearTimeout(this.#deadline?.timer)

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import type { ServerState } from '../api/server.js'
 
-/** The states of a server and where each may lead. docs/lifecycle.md draws the same; a test compares the two. */
+/**
+ * The states of a server and where each may lead. docs/lifecycle.md draws the same; a test compares the two.
+ */
 export const serverStates: Readonly<Record<ServerState, readonly ServerState[]>> = {
   // Nothing is set up yet.
   created: ['configured', 'stopped'],

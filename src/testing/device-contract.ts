@@ -12,7 +12,10 @@ export async function readBytes(device: Device, offset: number, length: number):
   return bytesOf(await device.read(offset, length, (n) => new Uint8Array(n)))
 }
 
-/** The promise that every device keeps, whatever its layers: throws an AssertionError that says where it was broken. */
+/**
+ * The promise that every device keeps, whatever its layers: throws an AssertionError that says where it was
+ * broken.
+ */
 export async function deviceContract(
   device: Device,
   options: { seed?: number; steps?: number } = {},

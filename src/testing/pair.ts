@@ -1,6 +1,8 @@
 import { Duplex } from 'node:stream'
 
-/** One end of a connection within this process. It holds back its writer while nobody reads, as a socket does. */
+/**
+ * One end of a connection within this process. It holds back its writer while nobody reads, as a socket does.
+ */
 class End extends Duplex {
   other: End | undefined
   /** Tells the other end's writer that there is room again. */

@@ -1,4 +1,7 @@
-/** A small seeded generator (mulberry32): the same seed gives the same run, so a failing seed can be kept as a test. */
+/**
+ * A small seeded generator (mulberry32): the same seed gives the same run, so a failing seed can be kept as a
+ * test.
+ */
 export interface Random {
   /** An integer from 0 to `limit` - 1. */
   below(limit: number): number

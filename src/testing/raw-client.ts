@@ -54,6 +54,8 @@ export class RawClient {
   readonly closed: Promise<void>
   extended = false
   readonly #queue = new ByteQueue()
+  /** Resolves when the server will send no more. */
+  readonly #ended: Promise<void>
   /** Lengths of READs sent, by cookie: a simple reply does not tell its own. */
   readonly #reads = new Map<number, number>()
 
@@ -61,13 +63,9 @@ export class RawClient {
     this.stream = stream
     stream.on('data', (chunk: Buffer) => this.#queue.push(chunk))
     stream.on('error', () => {})
-    this.closed = new Promise((resolve) => {
-      stream.on('end', () => this.#queue.end(new Error('the server closed the connection')))
-      stream.on('close', () => {
-        this.#queue.end(new Error('the server closed the connection'))
-        resolve()
-      })
-    })
+    this.closed = new Promise((resolve) => stream.on('close', resolve))
+    this.#ended = new Promise((resolve) => stream.on('end', resolve).on('close', resolve))
+    void this.#ended.then(() => this.#queue.end(new Error('the server closed the connection')))
   }
 
   /** Connects to a Unix socket or a TCP port. */
@@ -80,6 +78,12 @@ export class RawClient {
   /** The next bytes; rejects when the server closes before. */
   take(length: number): Promise<Buffer> {
     return this.#queue.take(length)
+  }
+
+  /** All that the server still sends until it closes. */
+  async rest(): Promise<Buffer> {
+    await this.#ended
+    return this.#queue.takeRest()
   }
 
   send(bytes: Uint8Array): void {
@@ -122,8 +126,8 @@ export class RawClient {
   }
 
   /**
-   * From the greeting to the transmission phase. Returns what the server said of the export, and the ids of the
-   * contexts by name.
+   * From the greeting to the transmission phase. Returns what the server said of the export, and the ids of
+   * the contexts by name.
    */
   async go(
     options: { name?: string; structured?: boolean; extended?: boolean; contexts?: readonly string[] } = {},
@@ -150,8 +154,14 @@ export class RawClient {
   }
 
   sendRequest(request: RawRequest): void {
-    this.#reads.set(request.cookie ?? 0, request.type === 0 ? Number(request.length ?? 0) : 0)
+    this.expectReplies([request])
     this.send(encodeRequest(request, this.extended))
+  }
+
+  /** For requests that were sent as bytes: a simple reply to one of them can then be told from the next. */
+  expectReplies(requests: readonly RawRequest[]): void {
+    for (const { type, cookie = 0, length = 0 } of requests)
+      this.#reads.set(cookie, type === 0 ? Number(length) : 0)
   }
 
   /** The next simple reply or chunk. */

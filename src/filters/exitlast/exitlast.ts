@@ -7,7 +7,9 @@ export default defineFilter({
   description: 'stops the server when the last client disconnects',
   params: {},
   setup(_values, server) {
-    /** Clients that reached an export: one that only looked at the list neither keeps the server nor ends it. */
+    /**
+     * Clients that reached an export: one that only looked at the list neither keeps the server nor ends it.
+     */
     const clients = new Set<Connection>()
     return {
       async open(request, next) {
@@ -15,7 +17,8 @@ export default defineFilter({
         const { connection } = request
         if (connection.id === 0 || clients.has(connection)) return device
         clients.add(connection)
-        // Not when the device closes: the client may open another one (NBD_OPT_INFO, then NBD_OPT_GO elsewhere).
+        // Not when the device closes: the client may open another one (NBD_OPT_INFO, then NBD_OPT_GO
+        // elsewhere).
         void connection.closed.then(() => {
           clients.delete(connection)
           if (clients.size === 0) server.shutdown()

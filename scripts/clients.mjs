@@ -1,0 +1,52 @@
+/** The programs that nobody here wrote, against which we test. */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { aptGet } from './apt.mjs'
+
+/** What tests run, by the Debian package that it comes with. */
+const clients = {
+  nbdkit: ['nbdkit'],
+  'nbdkit-plugin-dev': ['/usr/include/nbdkit-plugin.h'],
+  'libnbd-bin': ['nbdinfo', 'nbdcopy'],
+  'python3-libnbd': ['nbdsh'],
+  'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
+  fio: ['fio'],
+  'nbd-client': ['nbd-client'],
+  e2fsprogs: ['mke2fs', 'e2fsck'],
+}
+
+/**
+ * Installs what is missing where we may: on Debian, as root. Elsewhere says what to install.
+ *
+ * @param {(message: string) => void} say
+ * @throws Error when apt-get fails.
+ */
+export function installClients(say) {
+  const missing = Object.keys(clients).filter((name) => !clients[name].every(isThere))
+  if (missing.length === 0) return
+  if (!existsSync('/etc/debian_version') || process.getuid?.() !== 0) {
+    const commands = missing.flatMap((name) => clients[name]).join(', ')
+    say(`missing: ${commands}. Tests that need them are skipped.`)
+    say(`Debian has them in the packages ${missing.join(' ')}`)
+    return
+  }
+  say(`installing ${missing.join(', ')}`)
+  aptGet(['update'])
+  aptGet(['--no-install-recommends', 'install', ...missing])
+}
+
+/** Programs of the administrator are outside of the PATH of others, and may be run by them all the same. */
+function isThere(name) {
+  if (name.startsWith('/')) return existsSync(name)
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some((folder) => isExecutable(join(folder, name)))
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * `npm start` serves a RAM disk in the foreground and says what to try with it. `npm start -- ARGS` runs the
+ * program with these arguments instead.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const program = fileURLToPath(new URL('../bin/nbdkit-ts', import.meta.url))
+const args = process.argv.slice(2)
+const isTour = args.length === 0
+/** A private socket where there are Unix sockets, else a free port. */
+const place = process.platform === 'win32' ? ['-i', 'localhost', '-p', '0'] : ['-U', '-']
+const tour = ['--foreground', '--print-uri', ...place, 'memory', '1G']
+
+const child = spawn(process.execPath, [program, ...(isTour ? tour : args)], {
+  stdio: ['inherit', isTour ? 'pipe' : 'inherit', 'inherit'],
+})
+// A terminal gives Ctrl-C to both: the server ends in order, and we with its status.
+for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {})
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+// The shell that npm puts between dies of a signal without passing it on.
+const parent = process.ppid
+setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref()
+if (child.stdout) createInterface(child.stdout).once('line', (uri) => console.log(hints(uri)))
+const [status, signal] = await once(child, 'exit')
+process.exitCode = signal === null ? status : 128 + constants.signals[signal]
+
+function hints(uri) {
+  return `A RAM disk of 1 GiB, at
+
+    ${uri}
+
+In another terminal, with libnbd or qemu:
+
+    nbdinfo '${uri}'
+    nbdcopy disk.img '${uri}'
+    nbdcopy '${uri}' copy.img
+    qemu-img convert -n -O raw disk.qcow2 '${uri}'
+    qemu-img convert -f raw -O qcow2 '${uri}' copy.qcow2
+
+Ctrl-C stops it. "npm start -- --help" tells what else there is.`
+}

@@ -1,0 +1,53 @@
+/**
+ * Into the background. There is no fork in Node: a detached copy of the program does everything, with all
+ * that was open here, and tells us through a pipe when clients can connect. Until then its standard output
+ * and error are ours, so that whoever started us reads there why it failed.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
+import { inheritedDescriptors } from './descriptors.js'
+import { complain } from './output.js'
+import { readyVariable } from './starter.js'
+
+/**
+ * Starts the copy, and waits until it is ready or has failed.
+ *
+ * @returns the exit status: 0, or what the copy ended with.
+ */
+export async function startInBackground(argv: readonly string[]): Promise<number> {
+  const inherited = inheritedDescriptors()
+  const readyFd = Math.max(...inherited) + 1
+  const stdio = Array.from({ length: readyFd }, (_, fd) => (inherited.includes(fd) ? fd : 'ignore'))
+  const [, script = ''] = process.argv
+  const child = spawn(process.execPath, [...process.execArgv, script, ...argv], {
+    detached: true,
+    env: { ...process.env, [readyVariable]: String(readyFd) },
+    stdio: [...stdio, 'pipe'],
+  })
+  return await outcome(child, child.stdio[readyFd] as Readable)
+}
+
+/**
+ * The copy is in a session of its own: what a terminal sends to us must be passed on. Where it is asked twice
+ * in vain, as while it waits for a password, the third signal kills it.
+ */
+async function outcome(child: ChildProcess, ready: Readable): Promise<number> {
+  const asked: NodeJS.Signals[] = []
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const)
+    process.on(signal, () => {
+      asked.push(signal)
+      child.kill(asked.length < 3 ? signal : 'SIGKILL')
+    })
+  const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  const isReady = () => (asked.length === 0 ? undefined : ended)
+  const answered = once(ready, 'data').then(isReady, () => ended)
+  const exit = await Promise.race([ended, answered])
+  if (asked[0] !== undefined) return 128 + constants.signals[asked[0]]
+  if (exit === undefined) return 0
+  const [code, signal] = exit
+  if (signal === null) return code ?? 0
+  complain(`it was killed by ${signal} before clients could connect`)
+  return 128 + constants.signals[signal]
+}

@@ -1,0 +1,53 @@
+/** Listens in every place, and says more than the system does when one is taken. */
+import { existsSync, lstatSync } from 'node:fs'
+import { connect } from 'node:net'
+import { dirname } from 'node:path'
+import { ConfigError } from '../api/errors.js'
+import type { ListenTarget, Server } from '../api/server.js'
+
+/**
+ * A port of 0 is a free one for the first place, and the same one for the others.
+ *
+ * @throws ConfigError that names the place where it cannot listen.
+ */
+export async function listenOnAll(server: Server, places: readonly ListenTarget[]): Promise<void> {
+  for (const place of places) {
+    const [first] = server.addresses
+    const isAny = 'port' in place && place.port === 0
+    const target = isAny && first && 'port' in first ? { ...place, port: first.port } : place
+    try {
+      await server.listen(target)
+    } catch (error) {
+      if (!('path' in target)) throw error
+      const why = await reason(codeOf(error), target.path)
+      if (why === undefined) throw error
+      throw new ConfigError(`cannot listen on ${target.path}: ${why}`, { cause: error })
+    }
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof Error && 'code' in cause ? cause.code : undefined
+}
+
+/** A socket is not removed for the user: another server may be about to listen there. */
+async function reason(code: unknown, path: string): Promise<string | undefined> {
+  if (code === 'EACCES' && !existsSync(dirname(path))) return `there is no directory ${dirname(path)}`
+  const stats = code === 'EADDRINUSE' ? lstatSync(path, { throwIfNoEntry: false }) : undefined
+  if (stats === undefined) return undefined
+  if (!stats.isSocket()) return 'it exists, and is no socket'
+  if (await answers(path)) return 'another server listens there'
+  return 'a server that has ended left it behind: remove it with "rm", and start again'
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    // What cannot be connected to for another reason is somebody's, too.
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'))
+  })
+}

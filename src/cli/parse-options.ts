@@ -1,0 +1,55 @@
+/** From the words of a command line to settings. */
+import { ConfigError, messageOf } from '../api/errors.js'
+import { argumentsInFile } from './argument-files.js'
+import { getopt } from './getopt.js'
+import { missingOptions } from './missing-options.js'
+import { type Option, options } from './options.js'
+import { defaults, type Settings } from './settings.js'
+
+/** Those that ask for different transports: no two of a row go together. */
+const exclusive: readonly (readonly [keyof Settings, string][])[] = [
+  [
+    ['unix', '-U'],
+    ['port', '-p'],
+    ['stdio', '-s'],
+  ],
+  [
+    ['run', '--run'],
+    ['stdio', '-s'],
+  ],
+  [
+    ['printUri', '--print-uri'],
+    ['stdio', '-s'],
+  ],
+]
+
+/**
+ * Takes the options out of a command line, and leaves the plugin and its parameters.
+ *
+ * @throws ConfigError for an option that is unknown, not here yet, has a bad value, or does not go with
+ * another.
+ */
+export function parseOptions(argv: readonly string[]): { settings: Settings; words: readonly string[] } {
+  const known = [...options, ...missingOptions]
+  const { options: given, words } = getopt(argv, known, argumentsInFile)
+  let settings = defaults
+  for (const { option, value } of given) {
+    const name = `--${option.names[0]}`
+    if ('why' in option)
+      throw new ConfigError(`${name} is an option of nbdkit that nbdkit-ts does not have yet: ${option.why}`)
+    settings = { ...settings, ...change(name, option, value, settings) }
+  }
+  for (const row of exclusive) {
+    const [first, second] = row.filter(([key]) => settings[key] !== undefined && settings[key] !== false)
+    if (first && second) throw new ConfigError(`${first[1]} and ${second[1]} cannot be used together`)
+  }
+  return { settings, words }
+}
+
+function change(name: string, option: Option, value: string, before: Settings): Partial<Settings> {
+  try {
+    return option.set(value, before)
+  } catch (error) {
+    throw new ConfigError(`${name}: ${messageOf(error)}`, { cause: error })
+  }
+}

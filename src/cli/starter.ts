@@ -1,0 +1,37 @@
+/** In the background: the process that started this one, and waits until clients can connect. */
+import { closeSync, openSync, writeSync } from 'node:fs'
+
+/** The environment has the number of the descriptor on which it waits. */
+export const readyVariable = 'NBDKIT_TS_READY_FD'
+
+export interface Starter {
+  /**
+   * Lets it go, with all that would keep its terminal or pipes.
+   *
+   * @param keepStandardError messages go there for as long as it lives.
+   * @throws Error when it has gone away: nobody wants this server any more.
+   */
+  ready(keepStandardError: boolean): void
+}
+
+/** Undefined in the foreground. The variable is taken away: it is for no other process. */
+export function starter(): Starter | undefined {
+  const text = process.env[readyVariable]
+  delete process.env[readyVariable]
+  if (text === undefined || !/^\d+$/.test(text)) return undefined
+  const fd = Number(text)
+  return {
+    ready(keepStandardError) {
+      process.chdir('/')
+      for (const standard of keepStandardError ? [0, 1] : [0, 1, 2]) becomeNull(standard)
+      writeSync(fd, '\n')
+      closeSync(fd)
+    },
+  }
+}
+
+/** The lowest free number is taken, which is the one just closed, unless a thread of Node was faster. */
+function becomeNull(fd: number): void {
+  closeSync(fd)
+  if (openSync('/dev/null', 'r+') !== fd) throw new Error(`file descriptor ${fd} was taken by another file`)
+}

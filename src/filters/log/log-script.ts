@@ -1,0 +1,47 @@
+import { messageOf } from '../../api/errors.js'
+import type { Log } from '../../api/log.js'
+import type { MaybePromise } from '../../api/maybe.js'
+import { runScript } from '../../lib/run-script.js'
+
+/** Runs of a script that may wait for their turn before requests wait, too. */
+const waitingMax = 1000
+
+export interface LogScript {
+  /** Runs the script in its turn. A promise resolves when it has: given where too many others wait. */
+  run(variables: Readonly<Record<string, string | undefined>>): MaybePromise<void>
+  /** Resolves when all have run. */
+  close(): Promise<void>
+}
+
+/**
+ * One script for all connections, run once for each event, one run after the other. Nobody waits for it:
+ * a log only looks on. What it exits with is its own business.
+ */
+export function logScript(script: string, log: Log, limit = waitingMax): LogScript {
+  let last = Promise.resolve()
+  let waiting = 0
+  let failing = false
+  let closed = false
+  const runNow = async (variables: Readonly<Record<string, string | undefined>>) => {
+    try {
+      await runScript(script, variables)
+      failing = false
+    } catch (error) {
+      if (!failing) log.error(`cannot run the script, events are missing from here on: ${messageOf(error)}`)
+      failing = true
+    }
+    waiting--
+  }
+  return {
+    run(variables) {
+      if (closed) return
+      waiting++
+      last = last.then(() => runNow(variables))
+      return waiting > limit ? last : undefined
+    },
+    close() {
+      closed = true
+      return last
+    },
+  }
+}

@@ -1,0 +1,23 @@
+import { param } from '../../api/params.js'
+import { defineFilter } from '../../api/plugin.js'
+
+/** Lets fewer requests run at once (nbdkit-noparallel-filter(1)). */
+export default defineFilter({
+  name: 'noparallel',
+  description: 'limits requests to one at a time',
+  params: {
+    serialize: param.oneOf(['requests', 'all-requests', 'connections'], {
+      default: 'requests',
+      doc: 'What there is only one of at a time.',
+    }),
+  },
+  setup: ({ serialize }) => ({
+    concurrency: `serialize-${serialize}`,
+    async open(request, next) {
+      const device = await next(request)
+      if (serialize !== 'connections') return device
+      // A client that is told of it connects again, and waits for itself.
+      return { ...device, can: { ...device.can, multiConn: false } }
+    },
+  }),
+})
