@@ -194,8 +194,8 @@ export class ClientConnection implements Connection {
    */
   async #open(): Promise<void> {
     const { handshakeTimeoutMs } = this.#host.settings
-    const timeout =
-      handshakeTimeoutMs > 0 ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
+    const limited = handshakeTimeoutMs > 0 && handshakeTimeoutMs <= timeoutMsMax
+    const timeout = limited ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
     try {
       for (const { name, instance } of this.#host.links)
         if (instance.accept)

@@ -2,6 +2,7 @@
 import type { Socket, Server as SocketServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
+import { ConfigError } from '../api/errors.js'
 import { type Log, silentLog } from '../api/log.js'
 import type { Concurrency } from '../api/plugin.js'
 import {
@@ -120,9 +121,11 @@ class NbdServer implements Server {
   }
 
   async #setUp(): Promise<void> {
-    const { plugin, filters = [], readOnly = false } = this.#options
+    const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
     const context = { readOnly, shutdown: () => this.#askForShutdown() }
     try {
+      if (!Number.isInteger(threads) || threads < 1)
+        throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
       this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running)
       this.#enter('configured')
       await makeReady(this.#chain, readOnly, this.#running)

@@ -156,7 +156,7 @@ export interface Served {
 }
 
 /** How long a test may wait for the server before its clients hang up, in ms: far longer than it takes. */
-const patienceMs = 15_000
+const patienceMs = 60_000
 
 /** As node:test gives it to a test. */
 interface Test {

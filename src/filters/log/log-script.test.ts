@@ -136,7 +136,7 @@ test('log lets requests wait where the script is far behind, and runs it for eac
 
 test('log begins a request that had to wait when the script is done, and ends it as any other', async (t) => {
   const disk = new Disk()
-  const { connect } = serve(t, disk, { filters: [log({ script: 'exit 1' })] })
+  const { connect, server } = serve(t, disk, { filters: [log({ script: 'exit 1' })] })
   const client = connect()
   await client.go()
   const count = 600
@@ -144,6 +144,8 @@ test('log begins a request that had to wait when the script is done, and ends it
     client.sendRequest({ type: NBD_CMD_READ, cookie, offset: 0, length: 512 })
   for (let cookie = 1; cookie <= count; cookie++) assert.equal((await client.reply()).error, 0)
   assert.equal(disk.calls.length, count)
+  // So many scripts take their time to end.
+  await server.shutdown({ graceMs: 60_000 })
 })
 
 test('log goes on with a script that cannot be run, and says so once', async () => {
