@@ -18,8 +18,14 @@ function plugin(setup: string): string {
 import { existsSync } from 'node:fs'
 import { ConfigError, definePlugin, param } from 'nbdkit-ts'
 const directory = process.cwd()
-const ready = async () => {
-  while (!existsSync(directory + '/go')) await new Promise((wake) => setTimeout(wake, 10))
+const until = async (holds) => {
+  while (!holds()) await new Promise((wake) => setTimeout(wake, 10))
+}
+const ready = () => until(() => existsSync(directory + '/go'))
+const signalled = (signal) => {
+  let came = false
+  process.once(signal, () => (came = true))
+  return until(() => came)
 }
 const open = () => ({ size: 4096, read() {} })
 export default definePlugin({
@@ -134,6 +140,14 @@ describe('a start that fails in the background', together, () => {
   it('is no failure when a layer asks to stop: then the status is 0', async () => {
     assert.deepEqual(await fails('server.shutdown(); return { open }'), silently)
   })
+  it('is one when a layer waits for what never comes', async () => {
+    const { status, stderr } = await fails('await new Promise(() => {})')
+    assert.equal(
+      stderr,
+      'nbdkit-ts: nothing is left to do, and yet a layer waits for something: it is given up\n',
+    )
+    assert.equal(status, 1)
+  })
   it('is told of when the server is killed', async () => {
     const { status, stderr } = await fails(`process.kill(process.pid, 'SIGKILL'); await ready()`)
     assert.equal(stderr, 'nbdkit-ts: it was killed by SIGKILL before clients could connect\n')
@@ -163,7 +177,7 @@ describe('a signal while a server starts in the background', together, () => {
     ['SIGTERM', 15],
   ] as const)
     it(`stops both: ${signal}`, async () => {
-      const both = await starting(`await new Promise((wake) => process.once('${signal}', wake))`)
+      const both = await starting(`await signalled('${signal}'); return { open }`)
       both.caller.kill(signal)
       assert.equal((await both.ended).status, 128 + number)
       await nothingStays(both)

@@ -79,6 +79,12 @@ function report(error: unknown): void {
   complain((!expected && error instanceof Error && error.stack) || messageOf(error))
 }
 
+/** Node ends by itself when nothing is left that could happen: a layer waits for what never comes. */
+process.once('beforeExit', () => {
+  complain('nothing is left to do, and yet a layer waits for something: it is given up')
+  process.exit(1)
+})
+
 main(process.argv.slice(2)).then(
   (status) => process.exit(status),
   (error: unknown) => {
