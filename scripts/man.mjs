@@ -1,6 +1,7 @@
 /**
- * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man, where
- * package.json lists them for npm, which installs them. With the name of a folder: there, and nothing else is written.
+ * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man,
+ * where package.json lists them for npm, which installs them. With the name of a folder: there, and nothing
+ * else is written.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -83,14 +84,19 @@ function textOf({ value = '', children = [] }) {
   return value + children.map(textOf).join('')
 }
 
-/** A terminal is too narrow for tables, and has nowhere to go to by a path: terms with text below, and names. */
+/**
+ * A terminal is too narrow for tables, and has nowhere to go to by a path: terms with text below, and names.
+ */
 function shape(node) {
   if (node.type === 'table') return node.children.slice(1).flatMap((row) => terms(node.children[0], row))
   if (node.type === 'link' && !/^[a-z]+:/.test(node.url)) return [{ type: 'text', value: nameOf(node) }]
   return [node.children === undefined ? node : { ...node, children: node.children.flatMap(shape) }]
 }
 
-/** Values belong to the term, as those of a key do; the last column is below. Names in code are of no use here. */
+/**
+ * Values belong to the term, as those of a key do; the last column is below. Names in code are of no use
+ * here.
+ */
 function terms(header, { children: cells }) {
   const titles = header.children.map(textOf)
   const values = cells.filter((cell, at) => titles[at] === 'Value' && textOf(cell) !== '')

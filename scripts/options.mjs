@@ -1,5 +1,6 @@
 /**
- * Writes what is made of the table of options: the completions of bash and zsh, and the table in docs/nbdkit-ts.md.
+ * Writes what is made of the table of options: the completions of bash and zsh, and the table in
+ * docs/nbdkit-ts.md.
  * `npm run options`; with `--check` it only says what is not up to date.
  */
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -8,6 +8,8 @@ import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 
 /** Zeroes are written, and ranges to cache are read, in pieces of this many bytes. */
 const pieceBytes = 256 * 1024
+/** After so many bytes, others are let in: a multiple of a piece. */
+const turnBytes = 64 * pieceBytes
 const zeroes = new Uint8Array(pieceBytes)
 const scratch = new Uint8Array(pieceBytes)
 
@@ -44,17 +46,26 @@ export function allData(_offset: number, length: number): Iterable<Extent> {
   return [{ length, type: 0 }]
 }
 
-function inPieces(
-  offset: number,
-  length: number,
-  step: (offset: number, length: number, last: boolean) => MaybePromise<void>,
-): MaybePromise<void> {
+type Step = (offset: number, length: number, last: boolean) => MaybePromise<void>
+
+/** At once as far as the device answers at once, but for no longer than a turn. */
+function inPieces(offset: number, length: number, step: Step): MaybePromise<void> {
   const end = offset + length
-  let at = offset
-  while (at < end) {
+  for (let at = offset; at < end && at < offset + turnBytes; ) {
     const piece = Math.min(pieceBytes, end - at)
     const result = step(at, piece, at + piece === end)
     at += piece
-    if (isPromise(result)) return result.then(() => inPieces(at, end - at, step))
+    if (isPromise(result) || (at === offset + turnBytes && at < end)) return goOn(result, at, end, step)
+  }
+}
+
+async function goOn(first: MaybePromise<void>, from: number, end: number, step: Step): Promise<void> {
+  await first
+  for (let at = from; at < end; ) {
+    // Other clients want their turn, too.
+    if ((at - from) % turnBytes === 0) await new Promise((resolve) => setImmediate(resolve))
+    const piece = Math.min(pieceBytes, end - at)
+    await step(at, piece, at + piece === end)
+    at += piece
   }
 }

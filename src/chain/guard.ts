@@ -85,15 +85,19 @@ export function guardExtents({ layer, size, running }: Boundary, extents: Extent
 /**
  * A generator stays one: runs are checked as they are taken, and whoever takes them stops when it has enough.
  */
-function* checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
-  let count = 0
-  for (const run of runs) {
-    if (!Number.isSafeInteger(run.length) || run.length <= 0 || !Number.isInteger(run.type))
-      throw new Error(`${layer}: extents returned a run of ${run.length} bytes, type ${run.type}`)
-    count++
-    yield run
+function checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
+  return {
+    *[Symbol.iterator]() {
+      let count = 0
+      for (const run of runs) {
+        if (!Number.isSafeInteger(run.length) || run.length <= 0 || !Number.isInteger(run.type))
+          throw new Error(`${layer}: extents returned a run of ${run.length} bytes, type ${run.type}`)
+        count++
+        yield run
+      }
+      if (count === 0) throw new Error(`${layer}: extents returned no run`)
+    },
   }
-  if (count === 0) throw new Error(`${layer}: extents returned no run`)
 }
 
 function watched(running: Watcher, layer: string, operation: string, result: MaybePromise<void>) {

@@ -87,6 +87,7 @@ const bad: [means: string, argv: string[], message: RegExp][] = [
   ['a letter whose argument is missing', ['-fU'], /^option -U needs an argument: -U SOCKET$/],
   ['an unknown letter', ['-x'], /^unknown option -x \(see/],
   ['an unknown letter among others', ['-fxv'], /^unknown option -x in -fxv /],
+  ['several arguments in one word', ['-f -v'], /^unknown option - {2}in "-f -v" \(.*"env -S"/],
 ]
 for (const [means, argv, message] of bad)
   test(`getopt refuses ${means}`, () =>
@@ -94,6 +95,21 @@ for (const [means, argv, message] of bad)
       () => parsed(...argv),
       (error) => error instanceof ConfigError && message.test(error.message),
     ))
+
+test('getopt expands words after the first, once, and reads what they stand for', () => {
+  const files: Readonly<Record<string, readonly string[]>> = {
+    '@a': ['-v', '@b', 'x=1'],
+    '@b': [],
+    '@c': ['--'],
+  }
+  const argv = ['@a', '@a', '-U', '@b', '@b', 'y', '@c', '-f', '@b']
+  const { options, words } = getopt(argv, known, (word) => files[word])
+  assert.deepEqual(
+    options.map(({ option, value }) => option.names[0] + value),
+    ['verbose', 'unix@b'],
+  )
+  assert.deepEqual(words, ['@a', '@b', 'x=1', 'y', '-f'])
+})
 
 test('getopt leaves the words that it was given as they were', () => {
   const argv = ['-U', 's', 'null']

@@ -94,8 +94,7 @@ function shortOptions<S extends OptionShape>(word: string, rest: string[], known
   for (const [index, letter] of letters.entries()) {
     const option = known.find(({ short }) => short === letter)
     if (!option) {
-      const within = letters.length > 1 ? ` in ${word}` : ''
-      throw new ConfigError(`unknown option -${letter}${within} (see nbdkit-ts --help)`)
+      throw new ConfigError(`unknown option -${letter}${within(word)}`)
     }
     if (option.placeholder !== undefined) {
       const attached = letters.slice(index + 1).join('')
@@ -105,6 +104,12 @@ function shortOptions<S extends OptionShape>(word: string, rest: string[], known
     given.push({ option, value: '' })
   }
   return given
+}
+
+/** Several arguments in one word are from the first line of a script, which the kernel does not take apart. */
+function within(word: string): string {
+  if (/\s/.test(word)) return ` in "${word}" (in a first line "#!", write "env -S" before the program)`
+  return `${word.length > 2 ? ` in ${word}` : ''} (see nbdkit-ts --help)`
 }
 
 function following(as: string, option: OptionShape, rest: string[]): string {

@@ -13,7 +13,10 @@ const defaultPort = 10809
 /** The first file descriptor that is passed (sd_listen_fds(3)). */
 const firstInherited = 3
 
-/** None for `-s`. @throws ConfigError where options do not go with what was inherited, or a name has no address. */
+/**
+ * None for `-s`. @throws ConfigError where options do not go with what was inherited, or a name has no
+ * address.
+ */
 export async function placesToListen(settings: Settings): Promise<readonly ListenTarget[]> {
   const inherited = takeInheritedSockets()
   if (inherited.length > 0) {

@@ -183,7 +183,6 @@ export class ClientConnection implements Connection {
       this.#onSettled = resolve
       this.#active()
     })
-    this.#buffers.release()
     // Also what a filter called and did not wait for.
     await this.#running.settled()
     await this.#gate.run(() => this.#device?.device.close())
@@ -339,6 +338,8 @@ export class ClientConnection implements Connection {
   #streamClosed(error: Error | undefined): void {
     if (error && this.#log.debugging) this.#log.debug(error.message)
     if (this.#state !== 'closed') this.drop('the client is gone')
+    // Not before: the socket might still receive into it.
+    this.#buffers.release()
     this.#active()
   }
 

@@ -218,7 +218,9 @@ class Handshake {
       return this.#reply(option, NBD_REP_ERR_PLATFORM, messageOf(error))
     }
     if (this.#session.draining) return this.#refuseShutdown(option)
-    const replies = exports.map(({ name, description = '' }) =>
+    // A longer name could not be asked for.
+    const listed = exports.filter(({ name }) => Buffer.byteLength(name) <= stringBytesMax)
+    const replies = listed.map(({ name, description = '' }) =>
       encodeOptionReply(option.option, NBD_REP_SERVER, encodeServer(name, description)),
     )
     await this.#session.send(Buffer.concat([...replies, encodeOptionReply(option.option, NBD_REP_ACK)]))

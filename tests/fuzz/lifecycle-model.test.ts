@@ -7,7 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
-import { runModel, type Transport } from './model.js'
+import { runModel } from './model.js'
+import type { Transport } from './model-judge.js'
 
 /** Seeds that once showed a fault. They are run first, on both transports. */
 const kept: readonly (readonly [seed: number, fault: string])[] = []
@@ -19,7 +20,7 @@ after(() => rmSync(directory, { recursive: true }))
 
 async function run(seed: number, transport: Transport): Promise<void> {
   try {
-    await runModel(seed, transport, directory)
+    await runModel(seed, transport, directory, MODEL_SEED !== undefined)
   } catch (error) {
     const again = `to repeat it: MODEL_SEED=${seed} MODEL_TRANSPORT=${transport}`
     assert.fail(`seed ${seed}, ${transport} (${again}): ${error instanceof Error ? error.message : error}`)

@@ -66,7 +66,9 @@ export class Client {
   readonly name: string
   readonly stream: Duplex
   readonly connection: Connection
+  /** It asks for structured replies. It does something as soon as it is answered, before its stream returns. */
   readonly structured: boolean
+  readonly eager: boolean
   readonly asked = new Map<number, Asked>()
   /** Valid requests that no layer has seen, in the order they were sent. */
   readonly waiting: Asked[] = []
@@ -75,10 +77,13 @@ export class Client {
   phase: Phase = 'greeting'
   /** The rest of a request of which the first bytes are sent. */
   partial: { readonly rest: Buffer; readonly asked: Asked } | undefined
-  /** It sent DISC. It ended its side. It is gone, or ended in the middle of something. */
+  /** It sent DISC. It ended its side. */
   saidGoodbye = false
   ended = false
-  died = false
+  /** It is gone without a word. */
+  dead = false
+  /** It ended its side in the middle of a request. */
+  endedMidway = false
   /** The server has ended the connection, or the client has. */
   over = false
   paused = false
@@ -106,13 +111,14 @@ export class Client {
     name: string,
     stream: Duplex,
     connection: Connection,
-    structured: boolean,
+    { structured, eager }: { readonly structured: boolean; readonly eager: boolean },
     events: ClientEvents,
   ) {
     this.name = name
     this.stream = stream
     this.connection = connection
     this.structured = structured
+    this.eager = eager
     this.#events = events
     stream.on('data', (chunk: Buffer) => {
       this.#events.received(this, chunk.length)
@@ -220,19 +226,16 @@ export class Client {
   /** Ends its side. In the middle of anything that is as good as death. */
   end(): void {
     this.ended = true
-    if (this.partial !== undefined || this.phase !== 'transmission') this.#dies()
+    this.endedMidway = this.partial !== undefined
+    this.mayDrop ||= this.endedMidway || this.phase !== 'transmission'
     this.stream.end()
   }
 
   destroy(): void {
-    this.#dies()
+    this.dead = true
+    this.mayDrop = true
     this.over = true
     this.stream.destroy()
-  }
-
-  #dies(): void {
-    this.died = true
-    this.mayDrop = true
   }
 
   /** Takes one message of what was received. False: there is not all of one. */
@@ -288,8 +291,9 @@ export class Client {
       chunk.copy(this.#reading, Number(chunk.readBigUInt64BE(20)) - asked.offset, 28)
     }
     if ((flags & NBD_REPLY_FLAG_DONE) === 0) return true
-    this.#done(asked, type >= 0x8000 ? chunk.readUInt32BE(20) : 0, this.#reading)
+    const data = this.#reading
     this.#reading = Buffer.alloc(0)
+    this.#done(asked, type >= 0x8000 ? chunk.readUInt32BE(20) : 0, data)
     return true
   }
 

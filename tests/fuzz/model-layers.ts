@@ -212,8 +212,16 @@ export function modelDisk(watch: Watch, layer: number, concurrency: Concurrency)
   })()
 }
 
-/** `overrides` nothing: requests go past it, and only its open and close are called. */
-export function modelFilter(watch: Watch, layer: number, overrides: boolean): Layer<'filter'> {
+/** Of a filter, for the whole run. */
+export interface FilterManners {
+  /** False: requests go past it, and only its open and close are called. */
+  readonly overrides: boolean
+  /** It closes the next layer itself, and the server must not do it again. */
+  readonly closesNext: boolean
+}
+
+export function modelFilter(watch: Watch, layer: number, manners: FilterManners): Layer<'filter'> {
+  const { overrides, closesNext } = manners
   const over = (client: Client, server: ServerContext, next: Device): DeviceInit => {
     const act = <T>(operation: string, offset: number, length: number, inner: () => MaybePromise<T>) =>
       watched(watch, client, operation, offset, length, (asked) =>
@@ -229,7 +237,7 @@ export function modelFilter(watch: Watch, layer: number, overrides: boolean): La
           return next.write(offset, early ? Buffer.from(data) : data, flags)
         }),
       flush: () => act('flush', 0, 0, () => next.flush()),
-      close: () => closing(watch, client, layer),
+      close: () => closing(watch, client, layer, closesNext ? next : undefined),
     }
   }
   return defineFilter({
@@ -243,17 +251,18 @@ export function modelFilter(watch: Watch, layer: number, overrides: boolean): La
         await watch.moment(client, `open of filter ${layer}`, true)
         watch.opened(client, layer)
         if (overrides) return over(client, server, device)
-        return { ...device, close: () => closing(watch, client, layer) }
+        return { ...device, close: () => closing(watch, client, layer, closesNext ? device : undefined) }
       },
       close: () => ending(watch, layer),
     }),
   })()
 }
 
-async function closing(watch: Watch, client: Client, layer: number): Promise<void> {
+async function closing(watch: Watch, client: Client, layer: number, next?: Device): Promise<void> {
   watch.closing(client, layer)
   try {
     await watch.moment(client, `close of layer ${layer}`, true)
+    await next?.close()
   } finally {
     watch.closed(client, layer)
   }

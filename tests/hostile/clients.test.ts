@@ -281,7 +281,7 @@ describe('a client that does not read its replies', () => {
     const calls = await callsOf(disk)
     const after = process.memoryUsage()
     const grown = after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed
-    // Ten clients asked for 1.25 GiB. Each may have a few MiB on their way, and 16 requests in flight beside them.
+    // Ten clients asked for 1.25 GiB. Each may have a few MiB on its way, and 16 requests in flight.
     assert.ok(calls <= 10 * (Math.ceil(bound(length) / length) + 16), `${calls} calls`)
     assert.ok(grown < 200 * MiB, `${grown} bytes`)
   })

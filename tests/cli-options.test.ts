@@ -1,0 +1,226 @@
+/** What single options do: where it listens, what it says, where its arguments come from. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, readFileSync, symlinkSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { describe, it } from 'node:test'
+import {
+  complains,
+  greeting,
+  newDirectory,
+  prints,
+  program,
+  result,
+  run,
+  start,
+  started,
+  temporary,
+} from './cli-helpers.js'
+
+const together = { concurrency: 4 }
+const onLinux = process.platform === 'linux'
+const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
+  list?.some(({ family }) => family === 'IPv6'),
+)
+
+describe('it listens', together, () => {
+  /** Whether a server is there. */
+  const answers = async (port: number, host: string) => {
+    const socket = connect(port, host)
+    try {
+      return (await greeting(socket)) === 'NBDMAGIC'
+    } catch {
+      return false
+    } finally {
+      socket.destroy()
+    }
+  }
+  const on = async (options: readonly string[], hosts: readonly string[]) => {
+    const { child, ended, uri } = await started([...options, '-p', '0', 'null'])
+    const port = Number(/:(\d+)$/.exec(uri)?.[1])
+    const found = await Promise.all(hosts.map((host) => answers(port, host)))
+    child.kill()
+    assert.equal((await ended).status, 0)
+    return { found, uri: uri.replace(String(port), 'PORT') }
+  }
+
+  it('on all addresses that are given, with one port', async (t) => {
+    if (!onLinux) return t.skip('elsewhere there is no 127.0.0.2')
+    const { found } = await on(
+      ['-i', '127.0.0.1', '-i', '127.0.0.2'],
+      ['127.0.0.1', '127.0.0.2', '127.0.0.3'],
+    )
+    assert.deepEqual(found, [true, true, false])
+  })
+  it('on the addresses of a name', async () => {
+    assert.deepEqual((await on(['-4', '-i', 'localhost'], ['127.0.0.1'])).found, [true])
+  })
+  it('on IPv4 alone', async () => {
+    const { found, uri } = await on(['-6', '-4'], ['127.0.0.1', '::1'])
+    assert.deepEqual(found, [true, false])
+    assert.equal(uri, 'nbd://localhost:PORT')
+  })
+  it('on IPv6 alone', async (t) => {
+    if (!hasIpv6) return t.skip('this machine has no IPv6')
+    assert.deepEqual((await on(['-6'], ['127.0.0.1', '::1'])).found, [false, true])
+  })
+  it('on the port of a service', async (t) => {
+    const services = spawnSync('grep', ['-s', '^tcpmux.*1/tcp', '/etc/services'], { encoding: 'utf8' }).stdout
+    if (services === '') return t.skip('/etc/services does not have tcpmux')
+    const { stderr } = await run(['-f', '-p', 'tcpmux', '-i', '192.0.2.1', 'null'])
+    assert.match(stderr, /192\.0\.2\.1:1: this machine has no such address/)
+  })
+  it('and has idle clients probed when it is asked to', async (t) => {
+    if (!onLinux) return t.skip('Linux tells of the timers of its sockets')
+    const timerOf = async (options: readonly string[]) => {
+      const { child, ended, uri } = await started([...options, '-i', '127.0.0.1', '-p', '0', 'null'])
+      const port = Number(/:(\d+)$/.exec(uri)?.[1])
+      const socket = connect(port, '127.0.0.1')
+      await greeting(socket)
+      const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+      const established = readFileSync('/proc/net/tcp', 'utf8')
+        .split('\n')
+        .map((line) => line.trim().split(/\s+/))
+        .find(([, from, , state]) => from === local && state === '01')
+      socket.destroy()
+      child.kill()
+      await ended
+      // 2 in the sixth column is a timer for keeping alive.
+      return established?.[5]?.slice(0, 2)
+    }
+    assert.equal(await timerOf(['--keepalive']), '02')
+    assert.equal(await timerOf([]), '00')
+  })
+  it('on every socket that is inherited', async () => {
+    const servers = [createServer(), createServer()].map((server) => server.listen(0, '127.0.0.1'))
+    await Promise.all(servers.map((server) => once(server, 'listening')))
+    const ports = servers.map((server) => (server.address() as { port: number }).port)
+    const fds = servers.map((server) => (server as unknown as { _handle: { fd: number } })._handle.fd)
+    const script = 'LISTEN_FDS=2 LISTEN_PID=$$ exec "$0" "$@"'
+    const child: ChildProcess = spawn(
+      'sh',
+      ['-c', script, process.execPath, program, 'null', '--print-uri'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe', ...fds],
+        env: { PATH: process.env.PATH, TMPDIR: temporary },
+      },
+    )
+    for (const server of servers) server.close()
+    const ended = result(child)
+    if (child.stdout) await once(child.stdout, 'data')
+    assert.deepEqual(await Promise.all(ports.map((port) => answers(port, '127.0.0.1'))), [true, true])
+    child.kill()
+    assert.equal((await ended).status, 0)
+  })
+})
+
+describe('messages', together, () => {
+  it('have the name of the server', async () => {
+    const { stderr } = await run(['--name=in0', 'nowhere'])
+    assert.match(stderr, /^nbdkit-ts\[in0\]: unknown plugin "nowhere"/)
+  })
+  it('go to the end of a file, debug messages too', async () => {
+    const log = join(newDirectory({ log: 'before\n' }), 'log')
+    await prints('', ['-f', '-v', `--log=${log}`, 'null', '--run', 'true'])
+    assert.match(readFileSync(log, 'utf8'), /^before\n(nbdkit-ts: debug: .*\n)+$/)
+  })
+  it('go nowhere', () => prints('', ['-v', '--log=null', 'null', '--run', 'true']))
+  it('go to the system log, and not to standard error', async (t) => {
+    if (spawnSync(process.execPath, ['-e', 'require("koffi")']).status !== 0)
+      return t.skip('koffi is not installed')
+    await prints('', ['-v', '--log=syslog', 'null', '--run', 'true'])
+  })
+  it('warn of debug flags that nobody has', async () => {
+    const { status, stderr } = await run([
+      '-D',
+      'null.a-b=1',
+      '--debug=nbdkit.c=0x10',
+      'null',
+      '--run',
+      'true',
+    ])
+    const warning = (flag: string) => `nbdkit-ts: warning: debug flag -D ${flag} was not used\n`
+    assert.equal(stderr, warning('null.a-b') + warning('nbdkit.c'))
+    assert.equal(status, 0)
+  })
+  it('say nothing of debug flags of the server, which it has no use for', () =>
+    prints('', ['-D', 'nbdkit.backend.datapath=0', 'null', '--run', 'true']))
+})
+
+describe('a file of arguments', together, () => {
+  it('has one on each line', async () => {
+    const cwd = newDirectory({
+      args: '# a comment\n\n  1M  \n--run\n  echo "$exportname"\n-e\nit\'s here\r\n',
+    })
+    await prints("it's here\n", ['null', '@args'], { cwd })
+  })
+  it('stands where it is given, and after -- too', async () => {
+    const cwd = newDirectory({ a: 'size=1', b: 'size=2' })
+    await complains('null: size is given twice: "1" and "2"', ['null', '@a', '--', '@b'], { cwd })
+  })
+  it('is no file when it is the argument of an option, or stands in such a file', async () => {
+    const cwd = newDirectory({ args: '@args' })
+    await prints('@args\n', ['-e', '@args', 'null', '--run', 'echo "$exportname"'], { cwd })
+    await complains(/^null: size: could not parse size "@args"/, ['null', '@args'], { cwd })
+  })
+  it('is no file in place of the plugin, as that may be a package with a scope', () =>
+    complains(/^unknown plugin "@me\/args"/, ['@me/args']))
+})
+
+describe('a file whose first line names the program', together, () => {
+  const plugin = `import { definePlugin, param } from 'nbdkit-ts'
+export default definePlugin({
+  name: 'script', description: 'a script', params: { size: param.string({ magic: true, doc: 'A size.' }) },
+  setup: ({ size = '' }) => ({ ready() { console.log(size) }, open: () => ({ size: 0, read() {} }) }),
+})
+`
+  const script = async (name: string, first: string, args: readonly string[]) => {
+    const cwd = newDirectory({ [name]: `${first}\n${plugin}`, 'lines.mjs': plugin })
+    chmodSync(join(cwd, name), 0o755)
+    symlinkSync(program, join(cwd, 'nbdkit-ts'))
+    const path = [cwd, dirname(process.execPath), process.env.PATH].join(delimiter)
+    const child = spawn(join(cwd, name), args, { cwd, env: { PATH: path, TMPDIR: temporary } })
+    return { ...(await result(child)), cwd }
+  }
+  const serveAndEnd = ['--run', 'true']
+
+  it('is a plugin that runs by itself, with what follows its name', async (t) => {
+    if (!onLinux) return t.skip('env -S is not everywhere')
+    const ended = await script('disk.mjs', '#!/usr/bin/env -S nbdkit-ts -f', ['1M', ...serveAndEnd])
+    assert.equal(ended.stdout + ended.stderr, '1M\n')
+    assert.equal(ended.status, 0)
+  })
+  it('is given to the plugin that this line names', async (t) => {
+    if (!onLinux) return t.skip('env -S is not everywhere')
+    const first = '#!/usr/bin/env -S nbdkit-ts -f ./lines.mjs'
+    const { stdout, stderr, cwd } = await script('lines', first, serveAndEnd)
+    assert.equal(stdout + stderr, `${cwd}/lines\n`)
+  })
+  it('may name it by its path, with one word after it', async (t) => {
+    if (!onLinux) return t.skip('elsewhere a script cannot be named in a first line')
+    const { stdout } = await script('disk.mjs', `#!${program} -f`, ['2M', ...serveAndEnd])
+    assert.equal(stdout, '2M\n')
+    const { stderr } = await script('disk.mjs', `#!${program} -f -r`, serveAndEnd)
+    assert.match(stderr, /^nbdkit-ts: unknown option - {2}in "-f -r" \(.*env -S/)
+  })
+})
+
+describe('of several things to print', together, () => {
+  it('help comes first, then the version, then the plugin', async () => {
+    await prints(/^nbdkit-ts \[options\]/, ['--help', '--version', '--dump-plugin', 'null'])
+    await prints(/^nbdkit-ts \d/, ['--dump-plugin', '--version', 'null'])
+  })
+  it('what needs no plugin comes before them', () => prints(/^--debug\n/, ['--help', '--long-options']))
+})
+
+describe('one client on standard input and output', () => {
+  it('is served in the foreground, and its name is told', async () => {
+    const child = start(['-s', '--name=a', '-v', 'null'], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const ended = result(child)
+    child.stdin?.end()
+    assert.match((await ended).stderr, /^nbdkit-ts\[a\]: /)
+  })
+})
