@@ -115,33 +115,42 @@ export class Requests {
     return payload.subarray(this.#filled)
   }
 
-  /** `length` bytes came into what `place` gave. False: no more for now. */
-  receivedInPlace(length: number): boolean {
-    this.#filled += length
-    return this.resume()
-  }
-
-  /** `end` bytes came into `buffer`. False: no more for now. */
-  receive(buffer: ReceiveBuffer, end: number): boolean {
-    if (this.#tails.length > 0) this.#keep(buffer, 0, end)
-    else this.#parse(buffer, 0, end)
+  /** True: everything received was looked at, and more may come. */
+  get open(): boolean {
     return this.#tails.length === 0 && !this.#full
   }
 
-  /** There may be room again. True: everything received was looked at, more may come. */
-  resume(): boolean {
+  /** True: something received waits, and there is room for it. */
+  get resumable(): boolean {
+    return this.#tails.length > 0 && !this.#full
+  }
+
+  /** `length` bytes came into what `place` gave. */
+  receivedInPlace(length: number): void {
+    this.#filled += length
+    this.resume()
+  }
+
+  /** `end` bytes came into `buffer`. */
+  receive(buffer: ReceiveBuffer, end: number): void {
+    if (this.#tails.length > 0) this.keep(buffer, 0, end)
+    else this.#parse(buffer, 0, end)
+  }
+
+  /** There may be room again. */
+  resume(): void {
     const tails = this.#tails
     this.#tails = []
     if (tails.length === 0) this.#parse(this.#head, 0, 0)
     for (const { buffer, at, end } of tails) {
-      if (this.#tails.length > 0) this.#keep(buffer, at, end)
+      if (this.#tails.length > 0) this.keep(buffer, at, end)
       else this.#parse(buffer, at, end)
       this.#buffers.unpin(buffer)
     }
-    return this.#tails.length === 0 && !this.#full
   }
 
-  #keep(buffer: ReceiveBuffer, at: number, end: number): void {
+  /** Keeps bytes to be looked at later, behind those that wait already. */
+  keep(buffer: ReceiveBuffer, at: number, end: number): void {
     buffer.pins++
     this.#tails.push({ buffer, at, end })
   }
@@ -177,7 +186,7 @@ export class Requests {
       } else at = this.#next(buffer, at, buffer, at + headerBytes, end)
       if (this.#replies.batchBytes >= batchBytesMax) this.#replies.flush()
     }
-    if (at < end && !this.#stopped) this.#keep(buffer, at, end)
+    if (at < end && !this.#stopped) this.keep(buffer, at, end)
   }
 
   /**

@@ -82,7 +82,7 @@ export class Transmission {
 
   /** Begins, with what was received behind the last option. */
   start(received: Uint8Array): void {
-    if (this.received(received.length, received)) this.#transport.resume()
+    this.received(received.length, received)
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
@@ -112,35 +112,40 @@ export class Transmission {
    * `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so.
    */
   received(length: number, chunk: Uint8Array | undefined): boolean {
-    return this.#look(() => this.#receive(length, chunk))
+    // Within one process an answer, or a callback, may bring in the next request before it returns.
+    if (this.#looking && chunk) this.#requests.keep(new ReceiveBuffer(chunk), 0, length)
+    else this.#look(() => this.#receive(length, chunk))
+    return this.#reading
   }
 
-  /** Looks at requests, and sends the answers. What throws here is a mistake of ours. */
-  #look(work: () => boolean): boolean {
-    this.#looking = true
-    try {
-      const open = work()
-      this.#looking = false
-      return this.#afterBatch(open)
-    } catch (error) {
-      this.#looking = false
-      this.#events.bug(error)
-      return false
+  #receive(length: number, chunk: Uint8Array | undefined): void {
+    if (chunk !== undefined) this.#requests.receive(new ReceiveBuffer(chunk), length)
+    else if (this.#inPlace) this.#requests.receivedInPlace(length)
+    else {
+      this.#requests.receive(this.#buffers.current, length)
+      this.#buffers.next(length)
     }
   }
 
-  #receive(length: number, chunk: Uint8Array | undefined): boolean {
-    if (chunk !== undefined) return this.#requests.receive(new ReceiveBuffer(chunk), length)
-    if (this.#inPlace) return this.#requests.receivedInPlace(length)
-    const open = this.#requests.receive(this.#buffers.current, length)
-    this.#buffers.next(length)
-    return open
+  /** Looks at requests, sends the answers, sees to what comes next. What throws here is a mistake of ours. */
+  #look(work: () => void): void {
+    this.#looking = true
+    try {
+      work()
+      while (this.#requests.resumable && !this.#ended) this.#requests.resume()
+      this.#looking = false
+      this.#afterBatch()
+    } catch (error) {
+      this.#looking = false
+      this.#events.bug(error)
+    }
   }
 
-  /** Sends what a batch of requests gave, and sees to what comes next. `open`: more may be received. */
-  #afterBatch(open: boolean): boolean {
-    if (this.#ended) return false
+  #afterBatch(): void {
+    if (this.#ended) return
     this.#replies.flush()
+    const { open } = this.#requests
+    if (open && !this.#reading) this.#transport.resume()
     this.#reading = open
     // A gate that is shared may be full of others' requests: then it is the gate that tells when to go on.
     if (!open && this.#gate.full && !this.#waitsForGate) {
@@ -151,13 +156,11 @@ export class Transmission {
       })
     }
     this.#events.active()
-    return open
   }
 
   /** There may be room again: goes on with what was received, then with receiving. */
   #goOn(): void {
-    if (this.#reading || this.#ended) return
-    if (this.#look(() => this.#requests.resume())) this.#transport.resume()
+    if (!this.#reading && !this.#ended && !this.#looking) this.#look(() => this.#requests.resume())
   }
 
   /** The socket has taken everything. */
