@@ -18,7 +18,7 @@ const sizeUnits: Record<string, number> = {
 
 /** `1G` in bytes (nbdkit_parse_size(3)): decimal digits, then a unit of b, s (512), k, m, g, t, p or e. */
 export function parseSize(text: string): number {
-  const match = /^\s*\+?(\d+)\s*([bskmgtpe]?)$/i.exec(text)
+  const match = /^\s*\+?(\d+)([bskmgtpe]?)$/i.exec(text)
   if (!match)
     throw new Error(`could not parse size "${text}": expected a number and a unit, such as 512, 64k or 1G`)
   const size = Number(match[1]) * (sizeUnits[(match[2] ?? '').toLowerCase() || 'b'] ?? 1)
