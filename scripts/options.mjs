@@ -18,10 +18,9 @@ fill('docs/nbdkit-ts.md', forPage())
 /** Puts lines between the two that say that this program makes them. */
 function fill(path, lines) {
   const before = readFileSync(join(root, path), 'utf8')
-  const [all, begin, indent, end] =
-    /^(( *).* made by scripts\/options\.mjs: begin.*\n)[\s\S]*?^( *.* made by scripts\/options\.mjs: end.*)$/m.exec(
-      before,
-    )
+  const made = 'made by scripts/options.mjs:'
+  const block = new RegExp(`^(( *).* ${made} begin.*\n)[\\s\\S]*?^( *.* ${made} end.*)$`, 'm')
+  const [all, begin, indent, end] = block.exec(before)
   const after = before.replace(all, () => begin + lines.map((line) => `${indent}${line}\n`).join('') + end)
   if (after === before) return
   if (onlyCheck) process.exitCode = 1

@@ -18,7 +18,10 @@ export interface Captive {
  * @throws Error when the system does not take the command.
  */
 export function startCaptive(command: string, server: Server, settings: Settings): Captive {
-  const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], { stdio: 'inherit' })
+  const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], {
+    argv0: 'sh',
+    stdio: 'inherit',
+  })
   return { status: ending(child), kill: (signal) => void child.kill(signal) }
 }
 

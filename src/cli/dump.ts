@@ -84,10 +84,12 @@ export function longOptions(): string {
     .join('\n')
 }
 
+/** As nbdkit sorts them: a capital right after its letter. */
 export function shortOptions(): string {
   const letters = options.flatMap(({ short }) => short ?? [])
+  const key = (letter: string) => `${letter.toLowerCase()}${letter === letter.toLowerCase() ? 0 : 1}`
   return letters
-    .toSorted()
+    .toSorted((a, b) => (key(a) < key(b) ? -1 : 1))
     .map((letter) => `-${letter}`)
     .join('\n')
 }

@@ -106,7 +106,7 @@ function shortOptions<S extends OptionShape>(word: string, rest: string[], known
   return given
 }
 
-/** Several arguments in one word are from the first line of a script, which the kernel does not take apart. */
+/** Several arguments in one word are from the first line of a script: the kernel does not take it apart. */
 function within(word: string): string {
   if (/\s/.test(word)) return ` in "${word}" (in a first line "#!", write "env -S" before the program)`
   return `${word.length > 2 ? ` in ${word}` : ''} (see nbdkit-ts --help)`

@@ -1,5 +1,6 @@
 /** In the background: the process that started this one, and waits until clients can connect. */
 import { closeSync, openSync, writeSync } from 'node:fs'
+import { devNull } from 'node:os'
 
 /** The environment has the number of the descriptor on which it waits. */
 export const readyVariable = 'NBDKIT_TS_READY_FD'
@@ -33,5 +34,5 @@ export function starter(): Starter | undefined {
 /** The lowest free number is taken, which is the one just closed, unless a thread of Node was faster. */
 function becomeNull(fd: number): void {
   closeSync(fd)
-  if (openSync('/dev/null', 'r+') !== fd) throw new Error(`file descriptor ${fd} was taken by another file`)
+  if (openSync(devNull, 'r+') !== fd) throw new Error(`file descriptor ${fd} was taken by another file`)
 }

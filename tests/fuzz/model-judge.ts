@@ -278,10 +278,6 @@ export class Judge implements Watch, ClientEvents {
     this.expect(may, `C3 C6 the server ends ${client.name}, and nobody asked for it`)
   }
 
-  #refusesAll(): boolean {
-    return this.server?.state === 'draining' || this.server?.state === 'stopped'
-  }
-
   /** The connection's signal fires. */
   #dropped(client: Client): void {
     this.note(`${client.name} is dropped`)

@@ -5,16 +5,18 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { mock } from 'node:test'
 import { type Concurrency, type Connection, createServer, type Log, type Server } from '../../src/index.js'
 import { NBD_EINVAL, NBD_ENOSPC } from '../../src/protocol/constants.js'
 import { pair, type Random, seeded } from '../../src/testing/index.js'
 import { type Asked, blockBytes, Client, describe } from './model-client.js'
 import { type Decisions, Judge, type Transport } from './model-judge.js'
 import { diskBlocks, diskBytes, type Manner, modelDisk, modelFilter, type Plan } from './model-layers.js'
+import { VirtualTime } from './virtual-time.js'
 
 /** Of a server that is told to stop: how long, in ms of the model's time. */
 const graceMs = 30_000
+/** From the end of the grace to where a server gives up. */
+const settleMs = 1000
 const clientsMax = 6
 
 /**
@@ -27,8 +29,9 @@ export async function runModel(
   directory: string,
   wordy: boolean,
 ): Promise<void> {
-  mock.timers.enable({ apis: ['setTimeout'] })
-  const model = new Model(seed, transport, `${directory}/${seed}`)
+  const time = new VirtualTime()
+  time.install()
+  const model = new Model(seed, transport, `${directory}/${seed}`, time)
   try {
     await model.run()
   } catch (error) {
@@ -37,7 +40,7 @@ export async function runModel(
       message: `${error instanceof Error ? error.message : error}\n  ${told}`,
     })
   } finally {
-    mock.timers.reset()
+    time.restore()
     model.clean()
   }
 }
@@ -46,22 +49,26 @@ class Model implements Decisions {
   readonly #random: Random
   readonly #transport: Transport
   readonly #path: string
+  readonly #time: VirtualTime
   readonly #server: Server
   readonly #judge: Judge
   readonly #layers: number
-  /** Large requests are the rule. */
+  /** Large requests are the rule, and many are in flight. */
   readonly #heavy: boolean
   /** Plans wait seldom. */
   readonly #nimble: boolean
   #nextStamp = 1
   #stopped = false
   #insisted = false
+  /** How long ago the grace was over. */
+  #sinceGraceMs = 0
 
-  constructor(seed: number, transport: Transport, path: string) {
+  constructor(seed: number, transport: Transport, path: string, time: VirtualTime) {
     const random = seeded(seed)
     this.#random = random
     this.#transport = transport
     this.#path = path
+    this.#time = time
     this.#heavy = random.chance(0.15)
     this.#nimble = random.chance(0.3)
     const filters = Array.from({ length: random.below(4) }, () => ({
@@ -69,10 +76,11 @@ class Model implements Decisions {
       closesNext: random.chance(0.15),
     }))
     this.#layers = filters.length + 1
-    const concurrency: Concurrency = random.chance(0.7)
-      ? 'parallel'
-      : random.pick(['serialize-requests', 'serialize-all-requests'] as const)
-    const threads = random.pick([1, 2, 16])
+    const concurrency: Concurrency =
+      this.#heavy || random.chance(0.7)
+        ? 'parallel'
+        : random.pick(['serialize-requests', 'serialize-all-requests'] as const)
+    const threads = this.#heavy ? 16 : random.pick([1, 2, 16])
     const judge = new Judge(
       {
         transport,
@@ -149,13 +157,14 @@ class Model implements Decisions {
     if (roll < 20 && handshaking.length > 0) random.pick(handshaking).steps.shift()?.()
     else if (roll < 50) this.#sendSome(client)
     else if (roll < 58) this.#goOn(client)
-    else if (roll < 80) this.#release()
+    else if (roll < 80) for (let many = this.#heavy ? random.below(5) : 1; many > 0; many--) this.#release()
     else if (roll < 84) this.#rest(client)
     else if (roll < 88) this.#leave(client)
     else if (roll < 92) await this.#disconnect(client)
     else if (roll < 93 && random.chance(0.6)) this.#shutDown()
     else if (roll < 97) await this.#passTime(random.pick([1, 10, 49, 60]))
-    else if (roll < 98 && (this.#judge.stopping || random.chance(0.1))) await this.#passTime(graceMs + 1)
+    else if (roll < 98 && (this.#judge.stopping || random.chance(0.1)))
+      await this.#passTime(this.#insisted ? 100 : graceMs + 1)
     else await this.#settle()
   }
 
@@ -207,8 +216,8 @@ class Model implements Decisions {
 
   #make(client: Client): Asked {
     const random = this.#random
-    const large = random.chance(this.#heavy ? 0.6 : 0.1)
-    const blocks = large ? random.pick([64, 128]) : 1 + random.below(3)
+    const large = random.chance(this.#heavy ? 0.7 : 0.1)
+    const blocks = large ? random.pick([64, 128, 256]) : 1 + random.below(3)
     const offset = random.below(diskBlocks - blocks + 1) * blockBytes
     const length = blocks * blockBytes
     const stamp = this.#nextStamp++
@@ -335,14 +344,17 @@ class Model implements Decisions {
   /** Lets time pass, when all that can happen now has happened. */
   async #passTime(ms: number): Promise<void> {
     await this.#settle()
+    const { clients, held, stopping } = this.#judge
+    // A server gives up what is held for too long after its grace.
+    if (this.#sinceGraceMs + ms >= settleMs && held.length > 0) return
     this.#judge.note(`${ms} ms pass`)
-    const { clients, stopping } = this.#judge
     const graceIsOver = stopping && (this.#insisted || ms > graceMs)
     if (graceIsOver) for (const client of clients) client.mayDrop = true
-    mock.timers.tick(ms)
-    if (graceIsOver)
-      for (const { name, connection } of clients)
-        this.#judge.expect(connection.state === 'closed', `S7 ${name} is ${connection.state} past the grace`)
+    this.#time.pass(ms)
+    if (!graceIsOver) return
+    this.#sinceGraceMs += this.#insisted ? ms : ms - graceMs
+    for (const { name, connection } of clients)
+      this.#judge.expect(connection.state === 'closed', `S7 ${name} is ${connection.state} past the grace`)
   }
 
   /** Lets everything happen that can, and then looks whether it has. */

@@ -256,6 +256,22 @@ describe('C2 after disconnect(false) every command but DISC fails with ESHUTDOWN
       assert.deepEqual(journal, ['open', 'read 512 at 0', 'close'])
     })
 
+  it('C2 the answer to a write waits for its payload, which clients expect', async (t) => {
+    const { transmitting } = await onPair(t, { plugin: actedDisk({}) })
+    const { client, connection } = await transmitting()
+    connection.disconnect(false)
+    const bytes = encodeRequest(write(1, 0, 100_000))
+    client.send(bytes.subarray(0, 99_000))
+    let answered = false
+    const reply = answer(client).finally(() => {
+      answered = true
+    })
+    await turns()
+    assert.equal(answered, false)
+    client.send(bytes.subarray(99_000))
+    assert.deepEqual(await reply, { cookie: 1, error: NBD_ESHUTDOWN })
+  })
+
   it('C2 is answered at once, also while as many are in flight as may be', async (t) => {
     const door = new Door()
     const journal: string[] = []
@@ -570,6 +586,28 @@ describe('C8 a client that vanishes is C1 without the call', () => {
       assert.deepEqual(journal, ['open', 'write 512 at 0', 'close'])
       client.stream.destroy()
     })
+
+  for (const [place, on] of places)
+    for (const [part, bytes] of [
+      ['header', 10],
+      ['payload', 1000],
+    ] as const)
+      it(`C8 EOF in the middle of a ${part}, ${place}, behind requests that wait for their turn`, async (t) => {
+        const doors = [new Door(), new Door(), new Door()]
+        const actions: Actions = { write: ({ offset }) => doors[offset / 512]?.wait() }
+        const { transmitting } = await on(t, { plugin: actedDisk(actions), threads: 1 })
+        const { client, connection } = await transmitting()
+        client.send(Buffer.concat([encodeRequest(write(1)), encodeRequest(write(2, 512))]))
+        client.send(Buffer.concat([encodeRequest(write(3, 1024)), header.subarray(0, bytes)]))
+        client.stream.end()
+        for (const door of doors) {
+          await door.reached
+          await turns()
+          door.open()
+        }
+        assert.equal(await soon(connection.closed), true, 'it is closed')
+        assert.equal(connection.signal.aborted, true)
+      })
 
   it('C8 EOF between requests is no death: what is in flight is answered', async (t) => {
     const door = new Door()
