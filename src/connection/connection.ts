@@ -74,6 +74,7 @@ export class ClientConnection implements Connection {
   #lingerMs: number | undefined
   #linger: NodeJS.Timeout | undefined
   #softened = false
+  #peerEnded = false
   #optionInHand = false
   /** Called when the connection is closed and no callback runs any more. */
   #onSettled = () => {}
@@ -331,7 +332,8 @@ export class ClientConnection implements Connection {
   /** The peer will send no more. */
   #ended(): void {
     if (this.#state === 'closed') return
-    if (this.#phase === undefined || this.#phase.midRequest) this.drop('the client left')
+    this.#peerEnded = true
+    if (this.#phase === undefined || this.#phase.starved) this.drop('the client left')
     else this.#endAfterQuiet(0)
   }
 
@@ -354,6 +356,10 @@ export class ClientConnection implements Connection {
   #active(): void {
     if (this.#state === 'closed') {
       if ((this.#phase?.inFlight ?? 0) === 0) this.#onSettled()
+      return
+    }
+    if (this.#peerEnded && this.#phase?.starved) {
+      this.drop('the client left in the middle of a request')
       return
     }
     if (this.#lingerMs === undefined) return

@@ -82,13 +82,13 @@ export class Requests {
     this.#events = events
   }
 
-  /** True in the middle of a header or a payload: an end of the stream here is a client that died. */
-  get midRequest(): boolean {
-    return (
-      this.#headLength > 0 ||
-      this.#skip > 0 ||
-      (this.#payload !== undefined && this.#filled < this.#payload.length)
-    )
+  /**
+   * True in the middle of a header or a payload, with all that was received looked at: an end of the stream
+   * here is a client that died.
+   */
+  get starved(): boolean {
+    const { length = 0 } = this.#payload ?? {}
+    return this.#tails.length === 0 && (this.#headLength > 0 || this.#skip > 0 || this.#filled < length)
   }
 
   /** True when nothing received waits to be looked at or run. What is only thrown away keeps nobody. */

@@ -65,9 +65,9 @@ export class Transmission {
     return this.#commands.inFlight
   }
 
-  /** True in the middle of a header or a payload. */
-  get midRequest(): boolean {
-    return this.#requests.midRequest
+  /** True in the middle of a header or a payload, with all that was received looked at. */
+  get starved(): boolean {
+    return this.#requests.starved
   }
 
   /** True when everything received was answered, and the socket has taken the answers. */

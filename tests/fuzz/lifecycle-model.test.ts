@@ -1,6 +1,6 @@
 /**
- * Random runs of the model of docs/lifecycle.md. MODEL_RUNS=n makes more of them, MODEL_SEED=n makes only
- * that one, and MODEL_TRANSPORT=pair or unix on one transport alone.
+ * Random runs of the model of docs/lifecycle.md. MODEL_RUNS=n makes more of them, from MODEL_FIRST=n on.
+ * MODEL_SEED=n makes only that one, and tells all of it. MODEL_TRANSPORT=pair or unix takes one transport.
  */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'

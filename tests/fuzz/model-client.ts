@@ -66,7 +66,9 @@ export class Client {
   readonly name: string
   readonly stream: Duplex
   readonly connection: Connection
-  /** It asks for structured replies. It does something as soon as it is answered, before its stream returns. */
+  /**
+   * It asks for structured replies. It does something as soon as it is answered, before its stream returns.
+   */
   readonly structured: boolean
   readonly eager: boolean
   readonly asked = new Map<number, Asked>()

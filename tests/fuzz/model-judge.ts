@@ -1,4 +1,7 @@
-/** What the model expects: it sees all that layers and clients see, and says what docs/lifecycle.md does not allow. */
+/**
+ * What the model expects: it sees all that layers and clients see, and says what docs/lifecycle.md does not
+ * allow.
+ */
 import type { MaybePromise, Server, ServerContext } from '../../src/index.js'
 import { NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
 import { type Asked, blockBytes, type Client, type ClientEvents, describe } from './model-client.js'

@@ -1,6 +1,6 @@
 /**
- * A model of docs/lifecycle.md: clients, layers and a program do random things to a server, one step at a time, and
- * whatever happens is compared with what may happen. Time does not pass but when the model says so.
+ * A model of docs/lifecycle.md: clients, layers and a program do random things to a server, one step at a
+ * time, and whatever happens is compared with what may happen. Time does not pass but when the model says so.
  */
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
@@ -20,8 +20,8 @@ const settleMs = 1000
 const clientsMax = 6
 
 /**
- * Runs one seed. Rejects with an AssertionError that says what broke, and the last things that happened before; all of
- * them where `wordy`. `directory` is where sockets are made.
+ * Runs one seed. Rejects with an AssertionError that says what broke, and the last things that happened
+ * before; all of them where `wordy`. `directory` is where sockets are made.
  */
 export async function runModel(
   seed: number,

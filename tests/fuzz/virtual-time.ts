@@ -1,4 +1,6 @@
-/** Time that passes only when a test says so: for runs that wait for much, take no time and can be repeated. */
+/**
+ * Time that passes only when a test says so: for runs that wait for much, take no time and can be repeated.
+ */
 interface Timer {
   readonly at: number
   readonly call: () => void
