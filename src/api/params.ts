@@ -25,6 +25,8 @@ export interface Param<T = unknown> {
   readonly default?: T
   /** It takes a bare word (nbdkit(1), "Magic parameters"). */
   readonly magic?: boolean
+  /** It takes, by key, each `key=value` that no layer declares. */
+  readonly others?: boolean
   /** Text from a command line to a value, or a throw that says what is wrong. */
   parse(text: string): T
   /** Checks a value given in code. */
@@ -70,6 +72,8 @@ function expect<T>(type: string, guard: (value: unknown) => value is T, narrow: 
 }
 const isNumber = (value: unknown): value is number => typeof value === 'number'
 const isString = (value: unknown): value is string => typeof value === 'string'
+const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
+  typeof value === 'object' && value !== null && Object.values(value).every(isString)
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
 
 /** The kinds of parameters. The words are nbdkit's (nbdkit-plugin(3), "Parsing command line parameters"). */
@@ -86,6 +90,24 @@ export const param = {
   probability: make('PROBABILITY', parseProbability, expect('a number', isNumber, checkProbability)),
   boolean: make('BOOL', parseBoolean, expect('a boolean', isBoolean)),
   string: make('STRING', (text) => text, expect('a string', isString)),
+  /**
+   * What users name themselves: by key, the text of each `key=value` that no layer declares. `keys` is what
+   * the help shows for them.
+   */
+  others<const O extends Options<Readonly<Record<string, string>>>>(
+    options: O,
+  ): Param<Readonly<Record<string, string>>> & O {
+    const parse = (text: string): never => {
+      throw new Error(`expected an object of texts, got "${text}"`)
+    }
+    return {
+      placeholder: 'VALUE',
+      others: true,
+      parse,
+      check: expect('an object of texts', isTexts),
+      ...options,
+    }
+  },
   /** A file's name, made absolute at once: a server may change its directory later. */
   path: make('PATH', absolute, expect('a path', isString, absolute)),
   /** `-`, `-FD` and `+FILE` read it from elsewhere. A value in code is taken as it is on a command line. */

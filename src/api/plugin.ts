@@ -93,8 +93,6 @@ interface Definition<P extends Params, Instance> {
   /** One line, without a full stop. */
   readonly description: string
   readonly params: P
-  /** Takes each key that no layer declares, for plugins that define their own language. */
-  config?(key: string, value: string): void
   /** Called once for each server. Throw ConfigError where the values do not go together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }

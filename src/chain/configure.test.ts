@@ -7,13 +7,13 @@ import { configure } from './configure.js'
 
 const size = param.size({ magic: true, doc: 'Size.' })
 
-function plugin(params: Params = { size }, config?: PluginDefinition['config']): PluginDefinition {
+function plugin(params: Params = { size }): PluginDefinition {
   const setup = () => ({ open: () => ({ size: 0, read: () => new Uint8Array() }) })
-  return { name: 'disk', description: '', params, setup, ...(config ? { config } : {}) }
+  return { name: 'disk', description: '', params, setup }
 }
 
-function filter(name: string, params: Params, config?: FilterDefinition['config']): FilterDefinition {
-  return { name, description: '', params, setup: () => ({}), ...(config ? { config } : {}) }
+function filter(name: string, params: Params): FilterDefinition {
+  return { name, description: '', params, setup: () => ({}) }
 }
 
 /** What each layer was given, outermost first. */
@@ -62,17 +62,19 @@ test('a value may be empty, hold = and span lines', () => {
     assert.deepEqual(given(plugin(params), [], `script=${value}`), [{ script: value }])
 })
 
-test('a key that no layer declares goes to the outermost that takes any key', () => {
-  const seen: string[] = []
-  const note = (name: string) => (key: string, value: string) => void seen.push(`${name} ${key}=${value}`)
-  const inputs = given(
-    plugin({ size }, note('disk')),
-    [filter('any', {}, note('any'))],
-    'get_size=echo 1',
-    'size=2',
-  )
-  assert.deepEqual(seen, ['any get_size=echo 1'])
-  assert.deepEqual(inputs, [{}, { size: '2' }])
+test('keys that no layer declares are gathered by the parameter for others, for each server anew', () => {
+  const any = plugin({ size, names: param.others({ keys: ['NAME'], doc: '' }) })
+  const words = ['NAME=1', 'size=2', 'constructor=3']
+  const expected = [{ offset: '4' }, { size: '2', names: { NAME: '1', constructor: '3' } }]
+  const offset = filter('offset', { offset: size })
+  for (let server = 0; server < 2; server++)
+    assert.deepEqual(given(any, [offset], ...words, 'offset=4'), expected)
+  assert.throws(() => given(any, [], 'a=1', 'a=2'), new ConfigError('disk: a is given twice: "1" and "2"'))
+})
+
+test('a key that no layer declares goes to the outermost that gathers them', () => {
+  const others = { names: param.others({ doc: '' }) }
+  assert.deepEqual(given(plugin(others), [filter('any', others)], 'a=1'), [{ names: { a: '1' } }, {}])
 })
 
 const bad: [means: string, words: string[], message: string][] = [

@@ -37,7 +37,7 @@ export function configure(
 /** A layer, and what it has been given so far. */
 interface Receiver<D = PluginDefinition | FilterDefinition> {
   readonly definition: D
-  readonly inputs: Record<string, string>
+  readonly inputs: Record<string, unknown>
 }
 
 /** A key begins with a letter (nbdkit-plugin(3), `.config`): anything else with a `=` is a bare word. */
@@ -58,21 +58,30 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
   for (const { definition, inputs } of layers) {
     const declared = find(definition.params, key)
     if (declared === undefined) continue
-    const before = inputs[declared]
-    if (before !== undefined)
-      throw new ConfigError(`${definition.name}: ${key} is given twice: "${before}" and "${value}"`)
-    inputs[declared] = value
+    giveOnce(definition.name, inputs, declared, key, value)
     return
   }
-  const open = layers.find(({ definition }) => definition.config !== undefined)
-  if (open) {
-    open.definition.config?.(key, value)
-    return
+  for (const { definition, inputs } of layers) {
+    const others = Object.entries(definition.params).find(([, parameter]) => parameter.others)?.[0]
+    if (others !== undefined) {
+      const before = (inputs[others] ?? {}) as Record<string, unknown>
+      giveOnce(definition.name, before, key, key, value)
+      inputs[others] = before
+      return
+    }
   }
   const asked = layers.map(({ definition }) => `${definition.name} knows ${knownKeys(definition.params)}`)
   throw new ConfigError(`unknown parameter "${key}": ${asked.join('; ')}`)
 }
 
+function giveOnce(layer: string, inputs: Record<string, unknown>, name: string, key: string, value: string) {
+  if (Object.hasOwn(inputs, name))
+    throw new ConfigError(`${layer}: ${key} is given twice: "${inputs[name]}" and "${value}"`)
+  inputs[name] = value
+}
+
 function find(params: Readonly<Record<string, Param>>, key: string): string | undefined {
-  return Object.entries(params).find(([name, parameter]) => keysOf(name, parameter).includes(key))?.[0]
+  return Object.entries(params).find(
+    ([name, parameter]) => !parameter.others && keysOf(name, parameter).includes(key),
+  )?.[0]
 }

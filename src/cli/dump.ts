@@ -58,9 +58,9 @@ function isInstalled(name: string): boolean {
 
 /** The keys of nbdkit-probing(1) that are known before a plugin is set up. */
 export function dumpPlugin({ definition, path, builtIn }: Found): string {
-  const { name, params, config } = definition
+  const { name, params } = definition
   const magic = Object.entries(params).find(([, param]) => param.magic)
-  const takesKeys = config !== undefined || Object.keys(params).length > 0
+  const takesKeys = Object.keys(params).length > 0
   return [
     `path=${path}`,
     `name=${name}`,

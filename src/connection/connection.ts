@@ -73,6 +73,7 @@ export class ClientConnection implements Connection {
   /** Set once the connection ends when it is idle: after so many ms of quiet. */
   #lingerMs: number | undefined
   #linger: NodeJS.Timeout | undefined
+  #lastLook: NodeJS.Immediate | undefined
   #softened = false
   #peerEnded = false
   #optionInHand = false
@@ -164,7 +165,7 @@ export class ClientConnection implements Connection {
     if (this.#log.debugging) this.#log.debug(`${this.#state} -> ${state}`)
     this.#state = move(this.#state, state)
     if (state !== 'closed') return
-    clearTimeout(this.#linger)
+    this.#stopLingering()
     this.#phase?.end()
     this.#queue.end(new ClientGone('the connection is closed'))
   }
@@ -352,6 +353,11 @@ export class ClientConnection implements Connection {
     setImmediate(() => this.#active())
   }
 
+  #stopLingering(): void {
+    clearTimeout(this.#linger)
+    clearImmediate(this.#lastLook)
+  }
+
   /** Something happened. Where the end is near, the quiet begins anew. */
   #active(): void {
     if (this.#state === 'closed') {
@@ -363,10 +369,14 @@ export class ClientConnection implements Connection {
       return
     }
     if (this.#lingerMs === undefined) return
-    clearTimeout(this.#linger)
+    this.#stopLingering()
     if (!(this.#phase ? this.#phase.idle : !this.#optionInHand)) return
     if (this.#lingerMs === 0) this.#finish()
-    else this.#linger = setTimeout(() => this.#finish(), this.#lingerMs)
+    else
+      this.#linger = setTimeout(() => {
+        // What came while the server was busy elsewhere is read before this: it is not quiet then.
+        this.#lastLook = setImmediate(() => this.#finish())
+      }, this.#lingerMs)
   }
 }
 

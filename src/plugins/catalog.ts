@@ -1,5 +1,6 @@
 /** The plugins that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
 export const plugins: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  data: () => import('./data/data.js'),
   example1: () => import('./example1/example1.js'),
   example2: () => import('./example2/example2.js'),
   example3: () => import('./example3/example3.js'),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { describe, it } from 'node:test'
-import { type Connection, createServer, type Log, NbdError, silentLog } from '../../src/index.js'
+import { type Connection, createServer, NbdError, silentLog } from '../../src/index.js'
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
@@ -17,6 +17,7 @@ import {
   NBD_OPT_INFO,
   NBD_OPT_LIST,
   NBD_REP_ERR_PLATFORM,
+  NBD_REP_ERR_SHUTDOWN,
   NBD_REP_ERR_UNKNOWN,
   NBD_REPLY_TYPE_ERROR,
   NBD_SIMPLE_REPLY_MAGIC,
@@ -28,6 +29,7 @@ import {
   aborted,
   actedDisk,
   answer,
+  collectedLog,
   Door,
   die,
   isGone,
@@ -45,19 +47,6 @@ const places = [
   ['on a pair', onPair],
 ] as const
 const disc: RawRequest = { type: NBD_CMD_DISC }
-
-/** A log that keeps what it is told. */
-function collected(): { log: Log; debugs: string[]; errors: string[] } {
-  const debugs: string[] = []
-  const errors: string[] = []
-  const log: Log = {
-    debugging: true,
-    debug: (message) => void debugs.push(message),
-    error: (message) => void errors.push(message),
-    child: () => log,
-  }
-  return { log, debugs, errors }
-}
 
 describe('C1 disconnect(true) destroys the socket now', () => {
   const ways: [way: string, waits: boolean, write: Action][] = [
@@ -137,7 +126,7 @@ describe('C1 disconnect(true) destroys the socket now', () => {
 
   it('C1 at any moment of the handshake, once a device is open: no harm is done', async (t) => {
     for (let moment = 0; moment < 40; moment++) {
-      const { log, errors } = collected()
+      const { log, errors } = collectedLog()
       const later = async (connection: Connection) => {
         for (let step = 0; step < moment; step++) await undefined
         connection.disconnect(true)
@@ -474,7 +463,7 @@ describe('C7 before open has returned, or after close, disconnect does nothing b
   for (const force of [false, true])
     for (const operation of ['accept', 'open'] as const)
       it(`C7 disconnect(${force}) in ${operation}`, async (t) => {
-        const { log, debugs } = collected()
+        const { log, debugs } = collectedLog()
         const act = (connection: Connection) => connection.disconnect(force)
         const actions: Actions =
           operation === 'accept' ? { accept: act } : { open: ({ connection }) => act(connection) }
@@ -545,6 +534,11 @@ describe('C7 before open has returned, or after close, disconnect does nothing b
     await client.greet()
     await client.option(NBD_OPT_INFO, infoData(''))
     const [connection] = server.connections
+    connection?.disconnect(false)
+    for (const option of [NBD_OPT_INFO, NBD_OPT_GO]) {
+      const [refused] = await client.option(option, infoData(''))
+      assert.equal(refused?.type, NBD_REP_ERR_SHUTDOWN)
+    }
     connection?.disconnect(true)
     await isGone(client)
   })

@@ -12,6 +12,7 @@ import {
   createServer,
   definePlugin,
   type Layer,
+  type Log,
   type MaybePromise,
   type OpenRequest,
   type Server,
@@ -132,6 +133,19 @@ export class Door {
   fail(error: unknown): void {
     this.#fail(error)
   }
+}
+
+/** A log that keeps what it is told, whoever tells it. */
+export function collectedLog(): { log: Log; debugs: string[]; errors: string[] } {
+  const debugs: string[] = []
+  const errors: string[] = []
+  const log: Log = {
+    debugging: true,
+    debug: (message) => void debugs.push(message),
+    error: (message) => void errors.push(message),
+    child: () => log,
+  }
+  return { log, debugs, errors }
 }
 
 /** A server that clients can reach. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { quietMs } from '../../src/connection/connection.js'
 import {
   type Concurrency,
   ConfigError,
@@ -12,12 +13,10 @@ import {
   defineFilter,
   type FilterInstance,
   type Layer,
-  type Log,
   NbdError,
   type Server,
   type ServerOptions,
   StuckError,
-  silentLog,
 } from '../../src/index.js'
 import {
   NBD_CMD_FLUSH,
@@ -33,6 +32,7 @@ import {
   aborted,
   actedDisk,
   answer,
+  collectedLog,
   Door,
   isGone,
   onPair,
@@ -372,6 +372,20 @@ describe('S6 a client in transmission', () => {
     assert.deepEqual(journal, ['open', 'write 512 at 0', 'write 512 at 512', 'close', 'close disk'])
   })
 
+  it('S6 is not quiet while its requests wait for a server that is busy elsewhere', async (t) => {
+    const { server, transmitting } = await onSocket(t, { plugin: actedDisk({}) })
+    const { client } = await transmitting()
+    const stopped = server.shutdown()
+    await until(() => server.state === 'draining')
+    await turns()
+    // It is in the socket, and nobody reads it until the time of quiet is over.
+    client.sendRequest(read(1))
+    for (const end = performance.now() + 3 * quietMs; performance.now() < end; );
+    assert.deepEqual(await answer(client), { cookie: 1, error: NBD_ESHUTDOWN })
+    await isGone(client)
+    await stopped
+  })
+
   it('S6 gets all of its output first, also when it is slow to take it', async (t) => {
     const { server, transmitting } = await onSocket(t, { plugin: actedDisk({}) })
     const { client } = await transmitting()
@@ -525,7 +539,7 @@ describe('S8 devices close outer to inner, once, after the last callback; then e
     const fail = () => {
       throw new Error('the door is stuck')
     }
-    const { log, errors } = collected()
+    const { log, errors } = collectedLog()
     const { server, transmitting } = await onSocket(t, {
       plugin: actedDisk({ close: fail, closeLayer: fail }, journal),
       filters: [filter('outer', journal)],
@@ -537,13 +551,6 @@ describe('S8 devices close outer to inner, once, after the last callback; then e
     assert.deepEqual(errors, ['close: the door is stuck', 'close: the door is stuck'])
   })
 })
-
-/** A log that keeps its errors. */
-function collected(): { log: Log; errors: string[] } {
-  const errors: string[] = []
-  const log: Log = { ...silentLog, error: (message) => void errors.push(message), child: () => log }
-  return { log, errors }
-}
 
 describe('S9 a callback that never settles does not hang the process', () => {
   const never = () => new Promise<void>(() => {})
@@ -559,7 +566,7 @@ describe('S9 a callback that never settles does not hang the process', () => {
   ]
   for (const [operation, named, actions, act] of stuck)
     it(`S9 ${operation}: its signal fires, and past that the log names the layer, operation and age`, async (t) => {
-      const { log, errors } = collected()
+      const { log, errors } = collectedLog()
       const { server, transmitting } = await onSocket(t, {
         plugin: actedDisk(actions),
         filters: [passing('outer'), passing('inner')],
@@ -582,7 +589,7 @@ describe('S9 a callback that never settles does not hang the process', () => {
     })
 
   it('S9 one that settles when its signal fires is not stuck', async (t) => {
-    const { log, errors } = collected()
+    const { log, errors } = collectedLog()
     const actions: Actions = {
       async read({ connection }) {
         await aborted(connection)

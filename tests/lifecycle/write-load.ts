@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   NBD_CMD_DISC,
@@ -31,6 +32,8 @@ export interface Outcome {
   readonly unanswered: number
   /** Blocks that do not hold what was acknowledged. */
   readonly lost: number
+  /** The longest that this process, which is the clients, had no turn while it should have, in ms. */
+  readonly lagMs: number
   readonly status: number | null
   readonly signal: NodeJS.Signals | null
   readonly stderr: string
@@ -56,10 +59,13 @@ export async function stopUnderLoad(command: Command, seed: number): Promise<Out
     const writers = await Promise.all(
       Array.from({ length: clients }, (_, index) => Writer.connect(socket, index)),
     )
+    const lag = monitorEventLoopDelay({ resolution: 1 })
+    lag.enable()
     const finished = writers.map((writer) => writer.run())
     await sleep(random.below(100))
     child.kill('SIGTERM')
     await Promise.all(finished)
+    lag.disable()
     const [status, signal] = await ended
     const bytes = readFileSync(image)
     const sum = (of: (writer: Writer) => number) => writers.reduce((total, writer) => total + of(writer), 0)
@@ -70,6 +76,7 @@ export async function stopUnderLoad(command: Command, seed: number): Promise<Out
       failed: sum(({ failed }) => failed),
       unanswered: sum(({ inFlight }) => inFlight),
       lost: sum((writer) => writer.lostIn(bytes)),
+      lagMs: lag.max / 1e6,
       ...{ status, signal, stderr },
     }
   } finally {

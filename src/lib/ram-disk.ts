@@ -1,0 +1,104 @@
+/**
+ * A disk in memory, sparse or in one piece: what clients do with it, and what its first content is painted
+ * by.
+ */
+import type { DeviceInit } from '../api/device.js'
+import { ZERO } from '../api/device.js'
+import { ConfigError, messageOf } from '../api/errors.js'
+import { SparseArray } from './sparse-array.js'
+
+/** What content is painted on. Offsets and lengths are bytes. */
+export interface Canvas {
+  write(offset: number, data: Uint8Array): void
+  zero(offset: number, length: number): void
+  /** Copies bytes to where all is zero still. The two ranges have nothing in common. */
+  copy(from: number, to: number, length: number): void
+}
+
+export interface RamDisk {
+  readonly canvas: Canvas
+  /** A device of all clients, but for its size: what it can, and how. */
+  readonly operations: Omit<DeviceInit, 'size'>
+}
+
+/** As nbdkit's allocators: memory for what is written, or all of it at once. */
+export const allocators = ['sparse', 'malloc'] as const
+
+/** @throws ConfigError that names the plugin, when `malloc` cannot have so much. */
+export function ramDisk(plugin: string, size: number, allocator: (typeof allocators)[number]): RamDisk {
+  return allocator === 'malloc' ? flatDisk(plugin, size) : sparseDisk(size)
+}
+
+/** Nothing is ever durable, so all of it is as durable as it gets. */
+const common = {
+  can: { multiConn: true, fua: 'native', fastZero: true },
+  flush() {},
+  cache() {},
+} as const
+
+/** In bytes: a list of views of all that is copied at once could be long. */
+const pieceBytes = 2 ** 24
+
+function sparseDisk(size: number): RamDisk {
+  const array = new SparseArray(size)
+  const write = (offset: number, data: Uint8Array) => array.write(offset, data)
+  const zero = (offset: number, length: number) => array.zero(offset, length)
+  const copyPiece = (from: number, to: number, length: number) => {
+    const data = array.read(from, length)
+    let at = to
+    for (const view of data instanceof Uint8Array ? [data] : data) {
+      array.write(at, view)
+      at += view.length
+    }
+  }
+  const copy = (from: number, to: number, length: number) => {
+    let at = 0
+    for (const extent of array.extents(from, length)) {
+      // What the extent says was said before this copy wrote anything: the ranges have nothing in common.
+      const end = at + extent.length
+      if (extent.type & ZERO) at = end
+      for (; at < end; at = Math.min(end, at + pieceBytes))
+        copyPiece(from + at, to + at, Math.min(pieceBytes, end - at))
+    }
+  }
+  return {
+    canvas: { write, zero, copy },
+    operations: {
+      ...common,
+      read: (offset, length) => array.read(offset, length),
+      write,
+      trim: zero,
+      zero,
+      extents: (offset, length) => array.extents(offset, length),
+    },
+  }
+}
+
+/** One stretch of memory, all of it data. */
+function flatDisk(plugin: string, size: number): RamDisk {
+  const memory = reserve(plugin, size)
+  const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
+  const write = (offset: number, data: Uint8Array) => view(offset, data.length).set(data)
+  const zero = (offset: number, length: number) => {
+    // In Node 20 a view covers 4 GiB at most.
+    for (let done = 0; done < length; done += 2 ** 30)
+      view(offset + done, Math.min(length - done, 2 ** 30)).fill(0)
+  }
+  const copy = (from: number, to: number, length: number) => {
+    for (let done = 0; done < length; done += pieceBytes)
+      write(to + done, view(from + done, Math.min(pieceBytes, length - done)))
+  }
+  return { canvas: { write, zero, copy }, operations: { ...common, read: view, write, trim: zero, zero } }
+}
+
+function reserve(plugin: string, size: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(size)
+  } catch (error) {
+    throw new ConfigError(
+      `${plugin}: allocator=malloc cannot reserve ${size} bytes (${messageOf(error)}): ` +
+        'allocator=sparse takes memory only for what is written',
+      { cause: error },
+    )
+  }
+}

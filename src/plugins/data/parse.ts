@@ -1,0 +1,154 @@
+/** Makes a tree of a text in the language of the `data` parameter: variables are put in, names looked up. */
+import { resolve } from 'node:path'
+import { errorAt, type Place } from './place.js'
+import { type Move, type Token, tokens } from './tokens.js'
+
+/** An expression. One that has a name is the same object wherever the name stands. */
+export type Node = {
+  readonly place: Place
+  /** Of how many expressions one within the other it is made. */
+  readonly depth: number
+} & (
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'script'; readonly script: string }
+  | { readonly kind: 'group'; readonly items: readonly Item[] }
+  | { readonly kind: 'repeat'; readonly node: Node; readonly count: number }
+  | { readonly kind: 'slice'; readonly node: Node; readonly from: number; readonly to: number | undefined }
+)
+/** Moves the offset at which the next expression stands. */
+export interface MoveItem {
+  readonly kind: 'move'
+  readonly place: Place
+  readonly how: Move
+  readonly count: number
+}
+export type Item = Node | MoveItem
+
+/** A tree is walked by functions that call themselves. */
+const depthMax = 200
+/** Variables that hold others more than once would grow a short command line without end. */
+const nodesMax = 1_000_000
+
+/** Names are seen where they are given, from there on, and in what is nested there. */
+interface Scope {
+  readonly names: Map<string, Node>
+  readonly outer: Scope | undefined
+}
+
+/**
+ * @param variable gives the text of a `$NAME`.
+ * @throws ConfigError with the place of what cannot be understood.
+ */
+export function parse(text: string, variable: (name: string) => string | undefined): Node {
+  const source = { name: '', text }
+  return new Parser(variable).text({ source, at: 0, token: '' }, undefined)
+}
+
+/** What an expression begins with. */
+type Begin = Extract<Token, { kind: 'bytes' | 'file' | 'script' | 'open' | 'name' | 'variable' }>
+
+class Parser {
+  readonly #variable: (name: string) => string | undefined
+  /** How many groups and variables are open. */
+  #open = 0
+  #nodes = 0
+
+  constructor(variable: (name: string) => string | undefined) {
+    this.#variable = variable
+  }
+
+  /** A whole text: the parameter itself, or a variable in a scope of its own. */
+  text(place: Place, outer: Scope | undefined): Node {
+    return this.#group(tokens(place.source), place, outer, false)
+  }
+
+  /** What stands up to the parenthesis that closes the group, or up to the end of the text. */
+  #group(words: Iterator<Token>, place: Place, outer: Scope | undefined, isOpen: boolean): Node {
+    if (this.#open === depthMax) throw this.#tooDeep(place)
+    this.#open++
+    const scope: Scope = { names: new Map(), outer }
+    const items: Item[] = []
+    /** What `*`, `[` and `->` behind it are about. */
+    let last: Node | undefined
+    for (;;) {
+      const { value: token, done } = words.next()
+      if (done || token.kind === 'close') {
+        if (!done && !isOpen) throw errorAt(token.place, 'nothing is open here that it could close')
+        if (done && isOpen) throw errorAt(place, 'it is not closed: expected ) before the end')
+        this.#open--
+        return this.#node(groupOf(items, place))
+      }
+      if (token.kind === 'move') {
+        items.push(token)
+        last = undefined
+      } else if (token.kind === 'repeat' || token.kind === 'slice' || token.kind === 'assign') {
+        if (last === undefined) throw errorAt(token.place, 'expected an expression before it')
+        items.pop()
+        const named = token.kind === 'assign'
+        if (named) scope.names.set(token.name, last)
+        last = named ? undefined : this.#node({ ...token, node: last, depth: last.depth + 1 })
+        if (last) items.push(last)
+      } else {
+        last = this.#expression(token, words, scope)
+        items.push(last)
+      }
+    }
+  }
+
+  #expression(token: Begin, words: Iterator<Token>, scope: Scope): Node {
+    const { place } = token
+    switch (token.kind) {
+      case 'bytes':
+      case 'script':
+        return this.#node({ ...token, depth: 1 })
+      case 'file':
+        return this.#node({ ...token, path: resolve(token.path), depth: 1 })
+      case 'open':
+        return this.#group(words, place, scope, true)
+      case 'name':
+        return lookUp(place, token.name, scope)
+      case 'variable':
+        return this.#substitute(place, token.name, scope)
+    }
+  }
+
+  #substitute(place: Place, name: string, scope: Scope): Node {
+    const text = this.#variable(name)
+    if (text === undefined)
+      throw errorAt(
+        place,
+        `there is no such variable: expected ${name}=… as a parameter or in the environment`,
+      )
+    // Said here, where the variable stands: most likely it holds itself.
+    if (this.#open === depthMax) throw this.#tooDeep(place)
+    return this.text({ source: { name: place.token, text }, at: 0, token: '' }, scope)
+  }
+
+  #node(node: Node): Node {
+    if (node.depth > depthMax) throw this.#tooDeep(node.place)
+    if (++this.#nodes > nodesMax) throw errorAt(node.place, `there are more than ${nodesMax} expressions`)
+    return node
+  }
+
+  #tooDeep(place: Place) {
+    return errorAt(place, `more than ${depthMax} expressions or variables are one within the other`)
+  }
+}
+
+/** A group of one expression is that expression: a slice of it may end the reading of an endless file. */
+function groupOf(items: readonly Item[], place: Place): Node {
+  const [first] = items
+  if (first && first.kind !== 'move' && items.length === 1) return first
+  let depth = 0
+  for (const item of items) if (item.kind !== 'move') depth = Math.max(depth, item.depth)
+  return { kind: 'group', items, place, depth: depth + 1 }
+}
+
+function lookUp(place: Place, name: string, scope: Scope): Node {
+  for (let at: Scope | undefined = scope; at; at = at.outer) {
+    const node = at.names.get(name)
+    if (node) return node
+  }
+  throw errorAt(place, `the name is not known here: expected EXPRESSION -> \\${name} before it`)
+}

@@ -1,0 +1,26 @@
+import { ConfigError } from '../../api/errors.js'
+
+/** A text in the language of the `data` parameter: the parameter itself, or a variable that stands in it. */
+export interface Source {
+  /** `$NAME` of a variable; empty for the parameter itself. */
+  readonly name: string
+  readonly text: string
+}
+
+/** Where something stands in a text: what a message points at. */
+export interface Place {
+  readonly source: Source
+  /** In UTF-16 units from the start of the text. */
+  readonly at: number
+  /** As it is written there. */
+  readonly token: string
+}
+
+/** An error of whoever wrote the data, with the place of it. */
+export function errorAt({ source, at, token }: Place, message: string, cause?: unknown): ConfigError {
+  const before = source.text.slice(0, at).split('\n')
+  const where = `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`
+  const shown = token.length > 40 ? `${token.slice(0, 40)}…` : token
+  const inside = source.name === '' ? '' : `${source.name}, `
+  return new ConfigError(`data: ${inside}${where}: ${JSON.stringify(shown)}: ${message}`, { cause })
+}

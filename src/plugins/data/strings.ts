@@ -1,0 +1,61 @@
+/** Strings between double quotes, with the escapes of C. */
+import { errorAt, type Place } from './place.js'
+
+/** Where the string ends that begins at `at`: behind its second quote. Undefined when there is none. */
+export function stringEnd(text: string, at: number): number | undefined {
+  for (let end = at + 1; end < text.length; end++) {
+    if (text[end] === '\\') end++
+    else if (text[end] === '"') return end + 1
+  }
+  return undefined
+}
+
+const letters: Readonly<Record<string, string>> = {
+  a: '\x07',
+  b: '\b',
+  e: '\x1b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+  v: '\v',
+}
+/** A backslash and what belongs to it, or a run of text without one. */
+const piece = /\\(x[\da-fA-F]{0,2}|[0-7]{1,3}|u[\da-fA-F]{0,4}|U[\da-fA-F]{0,8}|.)|[^\\]+/gsu
+
+/**
+ * The bytes of a string, quotes and all: UTF-8, but for what is written as `\xFF` or `\377`, which is one
+ * byte.
+ *
+ * @throws ConfigError for a number that is none, or too large.
+ */
+export function unescapeString(place: Place): Buffer {
+  const parts: Buffer[] = []
+  for (const [text, escaped] of place.token.slice(1, -1).matchAll(piece))
+    parts.push(escaped === undefined ? Buffer.from(text) : unescaped(place, escaped))
+  return Buffer.concat(parts)
+}
+
+function unescaped(place: Place, escaped: string): Buffer {
+  const [kind = '', digits] = [escaped.charAt(0), escaped.slice(1)]
+  if (/[0-7]/.test(kind)) return byte(place, escaped, Number.parseInt(escaped, 8))
+  if (kind === 'x') {
+    if (digits === '') throw errorAt(place, 'expected hexadecimal digits after \\x')
+    return byte(place, escaped, Number.parseInt(digits, 16))
+  }
+  if (kind === 'u' || kind === 'U') {
+    const point = Number.parseInt(digits, 16)
+    if (digits.length !== (kind === 'u' ? 4 : 8) || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff))
+      throw errorAt(
+        place,
+        `\\${escaped} is no character: expected \\u and 4, or \\U and 8 hexadecimal digits`,
+      )
+    return Buffer.from(String.fromCodePoint(point))
+  }
+  return Buffer.from(letters[kind] ?? escaped)
+}
+
+function byte(place: Place, escaped: string, value: number): Buffer {
+  if (value > 255) throw errorAt(place, `\\${escaped} is no byte: the largest is \\377`)
+  return Buffer.of(value)
+}
