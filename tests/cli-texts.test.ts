@@ -43,6 +43,7 @@ describe('for scripts, the program lists', together, () => {
     const dumped = await pairs('null', '--dump-plugin')
     assert.equal(dumped.get('name'), 'null')
     assert.equal(dumped.get('max_thread_model'), 'parallel')
+    assert.equal(dumped.get('thread_model'), 'parallel')
     assert.equal(dumped.get('magic_config_key'), 'size')
     assert.equal(dumped.get('has_pread'), '1')
   })

@@ -208,7 +208,7 @@ describe('the program tells', together, () => {
   it('what it knows of a plugin', () =>
     prints(
       new RegExp(
-        `^path=/.*/null\\.js\nname=null\nversion=${version}\napi_version=1\nmax_thread_model=parallel\nmagic_config_key=size\n`,
+        `^path=/.*/null\\.js\nname=null\nversion=${version}\napi_version=1\nmax_thread_model=parallel\nthread_model=parallel\nmagic_config_key=size\n`,
       ),
       ['null', '--dump-plugin'],
     ))
@@ -296,7 +296,7 @@ describe('a module of a user', together, () => {
       cwd,
     })
     await prints(
-      /^path=.*\/tape\.mjs\nname=tape\napi_version=1\n.*\nmagic_/,
+      /^path=.*\/tape\.mjs\nname=tape\napi_version=1\nmax_thread_model=parallel\nthread_model=\w+\nmagic_/,
       ['./tape.mjs', '--dump-plugin'],
       {
         cwd,

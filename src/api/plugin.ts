@@ -93,6 +93,8 @@ interface Definition<P extends Params, Instance> {
   /** One line, without a full stop. */
   readonly description: string
   readonly params: P
+  /** `parallel` unless given. What `setup` returns may be stricter, where it depends on the values. */
+  readonly concurrency?: Concurrency
   /** Called once for each server. Throw ConfigError where the values do not go together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }

@@ -127,6 +127,25 @@ test('a value that does not parse names the layer, the key and what would be rig
   })
 })
 
+test('a layer declares its concurrency in its definition, in its instance, or in both', async () => {
+  const { plugin } = journal()
+  let told: Concurrency | undefined
+  const careful = defineFilter({
+    name: 'careful',
+    description: 'for tests',
+    params: {},
+    concurrency: 'serialize-all-requests',
+    setup: () => ({
+      ready({ concurrency }) {
+        told = concurrency
+      },
+    }),
+  })
+  const device = await openDevice(plugin(), [careful()])
+  assert.equal(told, 'serialize-all-requests')
+  await device.close()
+})
+
 test('the strictest concurrency wins, and an unknown one is refused', () => {
   assert.equal(strictest([]), 'parallel')
   assert.equal(

@@ -36,7 +36,8 @@ export async function setUp(
       const instance = await running.at(depth).watch(definition.name, 'setup', setup())
       links.unshift({ name: definition.name, instance, log: layerLog })
     }
-    return { links, concurrency: strictest(links.map((link) => link.instance.concurrency ?? 'parallel')) }
+    const asked = [...layers.map(({ definition }) => definition), ...links.map(({ instance }) => instance)]
+    return { links, concurrency: strictest(asked.map(({ concurrency = 'parallel' }) => concurrency)) }
   } catch (error) {
     await endAll(links, running)
     throw error

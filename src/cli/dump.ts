@@ -58,7 +58,7 @@ function isInstalled(name: string): boolean {
 
 /** The keys of nbdkit-probing(1) that are known before a plugin is set up. */
 export function dumpPlugin({ definition, path, builtIn }: Found): string {
-  const { name, params } = definition
+  const { name, params, concurrency = 'parallel' } = definition
   const magic = Object.entries(params).find(([, param]) => param.magic)
   const takesKeys = Object.keys(params).length > 0
   return [
@@ -67,6 +67,8 @@ export function dumpPlugin({ definition, path, builtIn }: Found): string {
     ...(builtIn ? [`version=${ourPackage().version}`] : []),
     'api_version=1',
     'max_thread_model=parallel',
+    // What it says of itself: with some values it may be stricter.
+    `thread_model=${concurrency.replaceAll('-', '_')}`,
     ...(magic ? [`magic_config_key=${keysOf(...magic)[0]}`] : []),
     ...(takesKeys ? ['has_config=1', 'has_config_help=1'] : []),
     // Every plugin has these.

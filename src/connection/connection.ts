@@ -199,7 +199,7 @@ export class ClientConnection implements Connection {
     const timeout = limited ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
     try {
       for (const { name, instance } of this.#host.links)
-        if (instance.accept)
+        if (instance.accept && !this.#isClosed)
           await this.#running.watch(
             name,
             'accept',
