@@ -28,7 +28,7 @@ export class Running implements Watcher {
   }
 
   watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T> {
-    return this.#note({ layer, operation, since: performance.now(), depth: 0 }, promise)
+    return this.at(0).watch(layer, operation, promise)
   }
 
   /** Notes the calls into a layer so deep inside the chain. */

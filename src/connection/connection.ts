@@ -124,19 +124,19 @@ export class ClientConnection implements Connection {
 
   disconnect(force: boolean, options: { readonly lingerMs?: number } = {}): void {
     if (this.#log.debugging) this.#log.debug(`disconnect force=${force} in state ${this.#state}`)
-    if (this.#state === 'closed' || this.#device === undefined) return
+    if (this.#isClosed || this.#device === undefined) return
     if (force) this.drop('disconnect by force')
     else this.soften(options.lingerMs)
   }
 
-  // A method, so that the compiler does not take what it knew before an await for what holds after it.
+  /** A getter, as the compiler takes what it read of `#state` before a wait for what holds after it. */
   get #isClosed(): boolean {
     return this.#state === 'closed'
   }
 
   /** Soft disconnect, also before a device is open. With `lingerMs`: closes after so long a quiet. */
   soften(lingerMs?: number): void {
-    if (this.#state === 'closed') return
+    if (this.#isClosed) return
     this.#softened = true
     if (this.#state === 'transmission') this.#enter('draining')
     this.#phase?.refuseAll()
@@ -145,10 +145,9 @@ export class ClientConnection implements Connection {
 
   /** Ends at once: nothing more is sent or answered (LIFECYCLE C1). Also ends a stream that cannot finish. */
   drop(why: string): void {
-    if (this.#state !== 'closed') {
+    if (!this.#isClosed) {
       if (this.#log.debugging) this.#log.debug(`dropped: ${why}`)
       this.#enter('closed')
-      this.#dropped = true
     }
     this.#transport.stream.destroy()
     // A connection that closed in order may still wait for callbacks: a drop tells them to stop.
@@ -172,7 +171,7 @@ export class ClientConnection implements Connection {
 
   /** Closes in order: all that was answered has been written. */
   #finish(): void {
-    if (this.#state === 'closed') return
+    if (this.#isClosed) return
     this.#enter('closed')
     const { stream } = this.#transport
     stream.end(() => stream.destroy())
@@ -278,13 +277,13 @@ export class ClientConnection implements Connection {
       openChain(this.#host.links, this.#openRequest(exportName), this.#running),
     )
     this.#device = { name, device }
-    if (this.#state === 'closed') throw new ClientGone('the client left while its export was opened')
+    if (this.#isClosed) throw new ClientGone('the client left while its export was opened')
     return device
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
     const { stream } = this.#transport
-    if (this.#state === 'closed') throw new ClientGone('the connection is closed')
+    if (this.#isClosed) throw new ClientGone('the connection is closed')
     stream.write(bytes)
     if (stream.writableLength > outputBytesMax) await drained(stream)
   }
@@ -316,7 +315,7 @@ export class ClientConnection implements Connection {
   }
 
   #received(length: number, chunk: Uint8Array | undefined): boolean {
-    if (this.#state === 'closed') return false
+    if (this.#isClosed) return false
     if (this.#phase) return this.#phase.received(length, chunk)
     this.#queue.push(chunk ?? this.#buffers.current.bytes.subarray(0, length))
     if (chunk === undefined) this.#buffers.next(length)
@@ -332,7 +331,7 @@ export class ClientConnection implements Connection {
 
   /** The peer will send no more. */
   #ended(): void {
-    if (this.#state === 'closed') return
+    if (this.#isClosed) return
     this.#peerEnded = true
     if (this.#phase === undefined || this.#phase.starved) this.drop('the client left')
     else this.#endAfterQuiet(0)
@@ -340,7 +339,7 @@ export class ClientConnection implements Connection {
 
   #streamClosed(error: Error | undefined): void {
     if (error && this.#log.debugging) this.#log.debug(error.message)
-    if (this.#state !== 'closed') this.drop('the client is gone')
+    if (!this.#isClosed) this.drop('the client is gone')
     // Not before: the socket might still receive into it.
     this.#buffers.release()
     this.#active()
@@ -360,7 +359,7 @@ export class ClientConnection implements Connection {
 
   /** Something happened. Where the end is near, the quiet begins anew. */
   #active(): void {
-    if (this.#state === 'closed') {
+    if (this.#isClosed) {
       if ((this.#phase?.inFlight ?? 0) === 0) this.#onSettled()
       return
     }
