@@ -51,27 +51,25 @@ export function complete(
   const handlesFua = (key: 'write' | 'trim' | 'zero') =>
     can.fua === 'native' || (!own(key) && inner?.can.fua === can.fua)
 
-  let write: Device['write'] = readOnly
-  if (can.write && init.write) {
-    const call = own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write
-    write = handlesFua('write')
-      ? call
-      : (offset, data, flags) => {
-          const done = call(offset, data, notFua)
-          return flags.fua && emulateFua ? thenFlush(done, flush) : done
-        }
+  /** For write (`what` is data), trim and zero (a length): the same FUA. */
+  const withFua = <What, F extends { readonly fua: boolean }>(
+    key: 'write' | 'trim' | 'zero',
+    call: (offset: number, what: What, flags: F) => MaybePromise<void>,
+  ): typeof call => {
+    if (handlesFua(key)) return call
+    return (offset, what, flags) => {
+      const done = call(offset, what, flags.fua ? { ...flags, fua: false } : flags)
+      return flags.fua && emulateFua ? thenFlush(done, flush) : done
+    }
   }
   const ranged = <F extends { readonly fua: boolean }>(
     key: 'trim' | 'zero',
     operation: (offset: number, length: number, flags: F) => MaybePromise<void>,
-  ): typeof operation => {
-    const call = own(key) ? guardRange<F>(boundary, key, operation.bind(init)) : operation
-    if (handlesFua(key)) return call
-    return (offset, length, flags) => {
-      const done = call(offset, length, flags.fua ? { ...flags, fua: false } : flags)
-      return flags.fua && emulateFua ? thenFlush(done, flush) : done
-    }
-  }
+  ) => withFua(key, own(key) ? guardRange<F>(boundary, key, operation.bind(init)) : operation)
+
+  let write: Device['write'] = readOnly
+  if (can.write && init.write)
+    write = withFua('write', own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write)
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
   // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
@@ -113,7 +111,6 @@ export function complete(
   }
 }
 
-const notFua = Object.freeze({ fua: false })
 function nothing(): void {}
 function readOnly(): never {
   throw new NbdError('EPERM', 'the device is read-only')
