@@ -43,6 +43,9 @@ function words(text: string): string[] {
   return [...text.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? '')
 }
 
+/** Long past what the slowest takes: whoever serves where he should end holds a port that others ask for. */
+const endsWithinMs = 60_000
+
 interface Ended {
   readonly status: number | string | null
   readonly stdout: string
@@ -57,7 +60,10 @@ async function run(name: Name, { text, serves }: Line): Promise<Ended> {
   let stderr = ''
   child.stdout.on('data', (chunk) => (stdout += chunk))
   child.stderr.on('data', (chunk) => (stderr += chunk))
+  const timer = setTimeout(() => child.kill('SIGKILL'), endsWithinMs)
   const [status, signal] = (await once(child, 'close')) as [number | null, string | null]
+  clearTimeout(timer)
+  assert.notEqual(signal, 'SIGKILL', `${name} ${text} has not ended after ${endsWithinMs} ms`)
   if (serves) await stopServer(join(cwd, 'pid'))
   return { status: status ?? signal, stdout: normalized(stdout, cwd), stderr: normalized(stderr, cwd) }
 }

@@ -11,6 +11,7 @@ export const reasons = {
   twice: 'A parameter that is given twice is refused.',
   missing: 'Options that are not here are refused, and it says so:',
   port: 'With `-p 0` the port that was taken is told in `$port` and `$uri`; there they say 0.',
+  required: '`pattern` and `random` ask for a size, as their manual pages say; there it is 0 without.',
   addresses: 'Several `-i` are several addresses; there the last one holds.',
 } as const
 
@@ -266,9 +267,7 @@ const parameters = [
     -f zero size=1M
     -f example1 1M
     -f example1 size=1M
-    -f random
     -f random 1M seed=x
-    -f pattern
     -f full
     -f info mode=nowhere
     -f file disk fadvise=nowhere
@@ -287,7 +286,7 @@ const parameters = [
     -f --filter=nozero null zeromode=x
     -f --filter=fua null fuamode=x
     -f --filter=nocache null cachemode=x
-    -f --filter=exitwhen null
+    -U - --filter=exitwhen null --run 'echo ok'
     -f --filter=exitlast null size=x
   `),
   ...differing(
@@ -300,6 +299,7 @@ const parameters = [
     -U - file disk text --run 'nbdinfo --size "$uri"'
   `,
   ),
+  ...differing('required', 1, "-U - random --run 'echo ok'\n-U - pattern --run 'echo ok'"),
 ]
 
 /** The command of `--run`, and what it is given. */
