@@ -12,6 +12,7 @@ const clients = {
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   fio: ['fio'],
   'nbd-client': ['nbd-client'],
+  zsh: ['zsh'],
   e2fsprogs: ['mke2fs', 'e2fsck'],
 }
 

@@ -90,6 +90,11 @@ describe('the command line is refused', together, () => {
       /^--port: "xyzzy" is no port number, and no TCP service of that name is in /,
     ],
     ['for a bad number of threads', ['-t', 'many', 'null'], '--threads: could not parse number: "many"'],
+    [
+      'for a moment of busy polling out of range',
+      ['--busy-poll=1001', 'null'],
+      /^--busy-poll: 1001 is out of range: .* 0 to 1000$/,
+    ],
     ['for a bad time', ['--timeout=soon', 'null'], /^--timeout: could not parse delay "soon"/],
     ['for a bad mask', ['--mask-handshake=x', 'null'], '--mask-handshake: could not parse number: "x"'],
     ['for a socket without a name', ['-U', '', 'null'], '--unix: it is empty'],

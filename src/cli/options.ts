@@ -3,6 +3,7 @@
  * are made of it. Arguments are checked in option-values.ts, what goes together in parse-options.ts.
  */
 import { parseDelay, parseInteger } from '../api/parse.js'
+import { busyPollUsMax } from '../protocol/limits.js'
 import type { OptionShape } from './getopt.js'
 import { notEmpty, parseDebugFlag, parseLogTarget, parseName, parsePath, parsePort } from './option-values.js'
 import type { Settings, Task } from './settings.js'
@@ -26,6 +27,12 @@ function instead(task: Task) {
 
 /** By name, as in the help. */
 export const options: readonly Option[] = [
+  {
+    names: ['busy-poll'],
+    placeholder: 'US',
+    doc: 'Stay awake for so many microseconds after an answer, in case the next request comes at once; 50 unless given, 0 never.',
+    set: (us) => ({ busyPollUs: parseInteger(us, 0, busyPollUsMax) }),
+  },
   {
     names: ['debug'],
     short: 'D',

@@ -56,7 +56,7 @@ interface Run {
 }
 
 function serverOptions(settings: Settings, layers: Configured, log: Log) {
-  const { exportName, readOnly, threads, oldstyle, maskHandshake } = settings
+  const { exportName, readOnly, threads, oldstyle, maskHandshake, busyPollUs } = settings
   const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts, keepAlive } = settings
   return {
     ...layers,
@@ -64,6 +64,7 @@ function serverOptions(settings: Settings, layers: Configured, log: Log) {
     keepAlive,
     ...(threads === 0 ? {} : { threads }),
     ...(maskHandshake === undefined ? {} : { maskHandshake }),
+    ...(busyPollUs === undefined ? {} : { busyPollUs }),
   }
 }
 

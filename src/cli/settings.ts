@@ -45,6 +45,8 @@ export interface Settings {
   readonly metaContexts: boolean
   /** 0: as many as the server thinks right. */
   readonly threads: number
+  /** What the server thinks right, unless given. */
+  readonly busyPollUs?: number
   readonly handshakeTimeoutMs: number
   readonly graceMs: number
 }

@@ -11,6 +11,7 @@ import { type Call, Running } from '../chain/running.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
 import { optionBytesMax, outputBytesMax } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
+import type { BusyPoll } from './busy-poll.js'
 import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
@@ -25,6 +26,7 @@ export interface Host {
   readonly readOnly: boolean
   readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
   readonly pool: BufferPool
+  readonly busyPoll: BusyPoll
   readonly log: Log
   /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
   gate(): Gate
@@ -295,6 +297,7 @@ export class ClientConnection implements Connection {
       buffers: this.#buffers,
       pool: this.#host.pool,
       gate: this.#gate,
+      busyPoll: this.#host.busyPoll,
       log: this.#log,
       events: {
         active: () => this.#active(),

@@ -4,6 +4,7 @@
  */
 import type { Log } from '../api/log.js'
 import type { BufferPool } from './buffer-pool.js'
+import type { BusyPoll } from './busy-poll.js'
 import { type Agreement, Commands } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
@@ -26,6 +27,7 @@ export interface TransmissionParts {
   readonly buffers: ReceiveBuffers
   readonly pool: BufferPool
   readonly gate: Gate
+  readonly busyPoll: BusyPoll
   readonly log: Log
   readonly events: TransmissionEvents
 }
@@ -34,6 +36,7 @@ export class Transmission {
   readonly #transport: Transport
   readonly #buffers: ReceiveBuffers
   readonly #gate: Gate
+  readonly #busyPoll: BusyPoll
   readonly #events: TransmissionEvents
   readonly #replies: ReplyQueue
   readonly #commands: Commands
@@ -48,10 +51,11 @@ export class Transmission {
   /** While requests are looked at, nothing is at rest, whatever the counts say. */
   #looking = false
 
-  constructor({ agreement, transport, buffers, pool, gate, log, events }: TransmissionParts) {
+  constructor({ agreement, transport, buffers, pool, gate, busyPoll, log, events }: TransmissionParts) {
     this.#transport = transport
     this.#buffers = buffers
     this.#gate = gate
+    this.#busyPoll = busyPoll
     this.#events = events
     this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
     this.#commands = new Commands(agreement, this.#replies, pool, gate, log, {
@@ -144,6 +148,7 @@ export class Transmission {
   #afterBatch(): void {
     if (this.#ended) return
     this.#replies.flush()
+    if (this.#commands.inFlight === 0) this.#busyPoll.answered()
     const { open } = this.#requests
     if (open && !this.#reading) this.#transport.resume()
     this.#reading = open

@@ -70,6 +70,9 @@ export const copyBytesMax = 32 * KiB
 /** A payload with this much still to come is received into its own memory. */
 export const receiveIntoPlaceBytes = 16 * KiB
 
+/** How long an event loop may stay awake for the next request, in microseconds: beyond, it is mere heat. */
+export const busyPollUsMax = 1000
+
 /** Zeroes in a reply become a hole from here on: the spec asks for multiples of 512 where possible. */
 export const holeBytesMin = 512
 

@@ -1,5 +1,6 @@
 /** A server of one chain of layers: its states, its clients, its end. */
 import type { Socket, Server as SocketServer } from 'node:net'
+import { availableParallelism } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
 import { ConfigError } from '../api/errors.js'
@@ -15,10 +16,11 @@ import {
 import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
+import { BusyPoll } from '../connection/busy-poll.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
 import { type Connect, overSocket, overStream } from '../connection/transport.js'
-import { inFlightMax } from '../protocol/limits.js'
+import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
 import { addressOf, listen, peerOf, uriOf } from './listen.js'
 import { move } from './states.js'
 
@@ -33,6 +35,8 @@ export function createServer(options: ServerOptions): Server {
 }
 
 const defaultGraceMs = 30_000
+/** Where there is but one processor, the client cannot run while we stay awake for it. */
+const defaultBusyPollUs = availableParallelism() > 1 ? 50 : 0
 /** What is told to stop at once still gets this long to do it. */
 const settleMsMin = 1000
 
@@ -121,11 +125,13 @@ class NbdServer implements Server {
   }
 
   async #setUp(): Promise<void> {
-    const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
+    const { plugin, filters = [], readOnly = false, threads = inFlightMax, busyPollUs = 0 } = this.#options
     const context = { readOnly, shutdown: () => this.#askForShutdown() }
     try {
       if (!Number.isInteger(threads) || threads < 1)
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
+      if (!(busyPollUs >= 0 && busyPollUs <= busyPollUsMax))
+        throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
       this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running)
       this.#enter('configured')
       await makeReady(this.#chain, readOnly, this.#running)
@@ -142,7 +148,7 @@ class NbdServer implements Server {
   #makeHost({ links, concurrency }: Chain): Host {
     const { readOnly = false, threads = inFlightMax } = this.#options
     const { oldstyle = false, maskHandshake = 0xffff, handshakeTimeoutMs = 0 } = this.#options
-    const { structuredReplies = true, metaContexts = true } = this.#options
+    const { structuredReplies = true, metaContexts = true, busyPollUs = defaultBusyPollUs } = this.#options
     if (concurrency === 'serialize-connections') this.#turns = new Gate(1)
     return {
       links,
@@ -152,6 +158,7 @@ class NbdServer implements Server {
         severalClients: concurrency !== 'serialize-connections',
       },
       pool: new BufferPool(),
+      busyPoll: new BusyPoll(busyPollUs),
       log: this.#log,
       gate: gates(concurrency, threads),
     }
