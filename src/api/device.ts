@@ -96,6 +96,13 @@ export interface Device {
    */
   read(offset: number, length: number, alloc: Alloc): MaybePromise<Data>
   write(offset: number, data: Uint8Array, flags: WriteFlags): MaybePromise<void>
+  /**
+   * The device's own memory for a write that is to come: a view of exactly `length` bytes. They are received
+   * into it, and then `write` is called with the view itself, so that nothing needs to be copied. Until then,
+   * and for good where the client dies before, the range holds anything. Undefined: they are received
+   * elsewhere.
+   */
+  window(offset: number, length: number): Uint8Array | undefined
   /** Makes durable every write that was answered before. */
   flush(): MaybePromise<void>
   /** A hint that the content is no longer needed. */

@@ -238,3 +238,34 @@ describe('a filter', () => {
       assert.throws(() => outer[operation](0, 1, zeroFlags), { code: 'EINVAL' })
     })
 })
+
+describe('the window of a device', () => {
+  const bytes = new Uint8Array(4096)
+  const window = (offset: number, length: number) => bytes.subarray(offset, offset + length)
+  const lending = (init: Partial<DeviceInit> = {}) => plugin({ write: () => {}, window, ...init })
+  const lent = (device: Device) => device.window(16, 32)?.byteOffset
+
+  test('is lent, and by a filter that lets the bytes pass', () => {
+    assert.equal(lent(lending()), 16)
+    assert.equal(lent(filter(lending(), { flush: () => {}, extents: () => [] })), 16)
+  })
+
+  test('is not where there is none, or no write', () => {
+    assert.equal(lent(plugin({ write: () => {} })), undefined)
+    assert.equal(lent(plugin({ window })), undefined)
+    assert.equal(lent(lending({ can: { write: false } })), undefined)
+    assert.equal(lent(filter(lending(), { can: { write: false } })), undefined)
+  })
+
+  test('is not past a filter that reads or writes on its own', () => {
+    assert.equal(lent(filter(lending(), { write: () => {} })), undefined)
+    assert.equal(lent(filter(lending(), { read })), undefined)
+    assert.equal(lent(filter(filter(lending(), { read }))), undefined)
+  })
+
+  test('is that of a filter which has its own', () => {
+    const inner = lending()
+    const own = { write: () => {}, window: (at: number, length: number) => inner.window(at + 100, length) }
+    assert.equal(lent(filter(inner, own)), 116)
+  })
+})

@@ -10,6 +10,7 @@ import {
   guardFlush,
   guardRange,
   guardRead,
+  guardWindow,
   guardWrite,
 } from './guard.js'
 import type { Watcher } from './running.js'
@@ -70,6 +71,14 @@ export function complete(
   let write: Device['write'] = readOnly
   if (can.write && init.write)
     write = withFua('write', own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write)
+  // Over a layer that changes the bytes, or looks at them, they must not go past it.
+  const passes = own('window') || !(own('read') || own('write'))
+  const window =
+    !can.write || !init.window || !passes
+      ? noWindow
+      : own('window')
+        ? guardWindow(boundary, init.window.bind(init))
+        : init.window
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
   // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
@@ -96,6 +105,7 @@ export function complete(
     can,
     read,
     write,
+    window,
     flush,
     trim,
     zero,
@@ -112,6 +122,7 @@ export function complete(
 }
 
 function nothing(): void {}
+function noWindow(): undefined {}
 function readOnly(): never {
   throw new NbdError('EPERM', 'the device is read-only')
 }

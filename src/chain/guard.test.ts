@@ -8,6 +8,7 @@ import {
   guardFlush,
   guardRange,
   guardRead,
+  guardWindow,
   guardWrite,
 } from './guard.js'
 import { Running } from './running.js'
@@ -37,6 +38,7 @@ describe('a range beyond the device never reaches it', () => {
   const never = (): never => assert.fail('it was called')
   const operations: [name: string, run: (offset: number, length: number) => unknown][] = [
     ['read', (offset, length) => guardRead(boundary(), never)(offset, length, alloc)],
+    ['window', (offset, length) => guardWindow(boundary(), never)(offset, length)],
     ['trim', (offset, length) => guardRange(boundary(), 'trim', never)(offset, length, flags)],
     ['zero', (offset, length) => guardRange(boundary(), 'zero', never)(offset, length, flags)],
     ['cache', (offset, length) => guardCache(boundary(), never)(offset, length)],
@@ -180,6 +182,19 @@ describe('what extents returned', () => {
       for (const run of runs(0, 10) as Iterable<Extent>) taken.push(run)
     }, new Error('torn'))
     assert.equal(taken.length, 1)
+  })
+})
+
+describe('a window', () => {
+  test('is a view of as many bytes as were asked for, or none', () => {
+    const view = new Uint8Array(10)
+    assert.equal(guardWindow(boundary(), () => view)(0, 10), view)
+    assert.equal(guardWindow(boundary(), () => undefined)(0, 10), undefined)
+    assert.throws(() => guardWindow(boundary(), () => view)(5, 9), {
+      message: 'disk: window 9 at 5 returned 10 bytes',
+    })
+    const odd = (() => 'bytes') as unknown as () => Uint8Array
+    assert.throws(() => guardWindow(boundary(), odd)(0, 9), { message: /returned string$/ })
   })
 })
 

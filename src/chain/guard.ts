@@ -34,7 +34,7 @@ function complete(data: Data, offset: number, length: number, layer: string): Da
   throw new Error(`${layer}: read ${length} at ${offset} returned ${got}`)
 }
 
-function isBytes(part: unknown): boolean {
+function isBytes(part: unknown): part is Uint8Array {
   return part instanceof Uint8Array
 }
 
@@ -42,6 +42,16 @@ export function guardWrite({ layer, size, running }: Boundary, write: Device['wr
   return (offset, data, flags) => {
     if (!inRange(offset, data.length, size)) throw outOfRange(layer, 'write', offset, data.length, size)
     return watched(running, layer, 'write', write(offset, data, flags))
+  }
+}
+
+export function guardWindow({ layer, size }: Boundary, window: Device['window']): Device['window'] {
+  return (offset, length) => {
+    if (!inRange(offset, length, size)) throw outOfRange(layer, 'window', offset, length, size)
+    const view = window(offset, length)
+    if (view === undefined || (isBytes(view) && view.length === length)) return view
+    const got = isBytes(view) ? `${view.length} bytes` : typeof view
+    throw new Error(`${layer}: window ${length} at ${offset} returned ${got}`)
   }
 }
 

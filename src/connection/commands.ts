@@ -2,7 +2,7 @@
  * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
  */
 import type { Data } from '../api/device.js'
-import { messageOf } from '../api/errors.js'
+import { messageOf, NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 import {
@@ -107,6 +107,19 @@ export class Commands {
       this.fail(request, error)
     }
     return undefined
+  }
+
+  /**
+   * Memory of the device to receive a payload into; undefined where it has none. What it throws is not the
+   * answer: the write that follows goes the common way, and fails by itself.
+   */
+  window({ offset, length }: Request): Uint8Array | undefined {
+    try {
+      return this.#agreement.device.window(offset, length)
+    } catch (error) {
+      if (!(error instanceof NbdError)) this.#log.error(messageOf(error))
+      return undefined
+    }
   }
 
   /** Answers a request that may not go to the device. */

@@ -3,7 +3,13 @@
  * synchronously. It stops at the limits and goes on when there is room; nothing that was received is lost in
  * between.
  */
-import { NBD_CMD_BLOCK_STATUS, NBD_CMD_DISC, NBD_EINVAL, NBD_ESHUTDOWN } from '../protocol/constants.js'
+import {
+  NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_DISC,
+  NBD_CMD_WRITE,
+  NBD_EINVAL,
+  NBD_ESHUTDOWN,
+} from '../protocol/constants.js'
 import {
   batchBytesMax,
   payloadDrainBytesMax,
@@ -57,6 +63,8 @@ export class Requests {
   /** A payload that came, or still comes, in pieces. */
   #payload: Uint8Array | undefined
   #filled = 0
+  /** The payload comes into memory of the device. */
+  #inWindow = false
   /** Payload of a refused request, still to be thrown away. */
   #skip = 0
   #refused: Refusal = shutdown
@@ -223,8 +231,7 @@ export class Requests {
       return at
     }
     if (end - at < payload || request.type === NBD_CMD_BLOCK_STATUS) {
-      this.#payload = this.#pool.take(payload)
-      this.#filled = 0
+      this.#expect(request, payload, payload - (end - at))
       return at
     }
     const waiting = this.#commands.run(request, buffer.bytes.subarray(at, at + payload))
@@ -246,6 +253,15 @@ export class Requests {
     }
   }
 
+  /** Finds memory for a payload of which so many bytes are still to come. */
+  #expect(request: Request, payload: number, missing: number): void {
+    const isLarge = request.type === NBD_CMD_WRITE && missing >= receiveIntoPlaceBytes
+    const window = isLarge ? this.#commands.window(request) : undefined
+    this.#inWindow = window !== undefined
+    this.#payload = window ?? this.#pool.take(payload)
+    this.#filled = 0
+  }
+
   #fill(payload: Uint8Array, buffer: ReceiveBuffer, at: number, end: number): number {
     const taken = Math.min(payload.length - this.#filled, end - at)
     payload.set(buffer.bytes.subarray(at, at + taken), this.#filled)
@@ -255,6 +271,11 @@ export class Requests {
 
   #runPayload(payload: Uint8Array): void {
     this.#payload = undefined
+    // The device has lent its memory, so it has been reached: the write is in flight, whatever came since.
+    if (this.#inWindow) {
+      void this.#commands.run(this.#request, payload)
+      return
+    }
     const waiting = this.#runWith(payload)
     if (waiting) void waiting.then(() => this.#pool.give(payload))
     else this.#pool.give(payload)

@@ -3,6 +3,7 @@
  * goes on.
  */
 import type { Log } from '../api/log.js'
+import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { BusyPoll } from './busy-poll.js'
 import { type Agreement, Commands } from './commands.js'
@@ -43,6 +44,8 @@ export class Transmission {
   readonly #requests: Requests
   /** The next bytes come into a payload, not into a receive buffer. */
   #inPlace = false
+  /** Large payloads are coming: each is to be received into its place, all but its first bytes. */
+  #bulk = false
   /** False while the client is held back. */
   #reading = false
   #waitsForGate = false
@@ -109,7 +112,8 @@ export class Transmission {
   memory(): Uint8Array {
     const place = this.#requests.place()
     this.#inPlace = place !== undefined
-    return place ?? this.#buffers.current.bytes
+    const { bytes } = this.#buffers.current
+    return place ?? (this.#bulk ? bytes.subarray(0, bulkHeadBytes) : bytes)
   }
 
   /**
@@ -124,10 +128,12 @@ export class Transmission {
 
   #receive(length: number, chunk: Uint8Array | undefined): void {
     if (chunk !== undefined) this.#requests.receive(new ReceiveBuffer(chunk), length)
-    else if (this.#inPlace) this.#requests.receivedInPlace(length)
-    else {
+    else if (this.#inPlace) {
+      this.#requests.receivedInPlace(length)
+    } else {
       this.#requests.receive(this.#buffers.current, length)
       this.#buffers.next(length)
+      this.#bulk = (this.#requests.place()?.length ?? 0) >= bulkBytesMin
     }
   }
 

@@ -67,6 +67,7 @@ function sparseDisk(size: number): RamDisk {
       ...common,
       read: (offset, length) => array.read(offset, length),
       write,
+      window: (offset, length) => array.window(offset, length),
       trim: zero,
       zero,
       extents: (offset, length) => array.extents(offset, length),
@@ -78,7 +79,10 @@ function sparseDisk(size: number): RamDisk {
 function flatDisk(plugin: string, size: number): RamDisk {
   const memory = reserve(plugin, size)
   const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
-  const write = (offset: number, data: Uint8Array) => view(offset, data.length).set(data)
+  const write = (offset: number, data: Uint8Array) => {
+    // What was received into a window is there already.
+    if (data.buffer !== memory || data.byteOffset !== offset) view(offset, data.length).set(data)
+  }
   const zero = (offset: number, length: number) => {
     // In Node 20 a view covers 4 GiB at most.
     for (let done = 0; done < length; done += 2 ** 30)
@@ -88,7 +92,10 @@ function flatDisk(plugin: string, size: number): RamDisk {
     for (let done = 0; done < length; done += pieceBytes)
       write(to + done, view(from + done, Math.min(pieceBytes, length - done)))
   }
-  return { canvas: { write, zero, copy }, operations: { ...common, read: view, write, trim: zero, zero } }
+  return {
+    canvas: { write, zero, copy },
+    operations: { ...common, read: view, write, window: view, trim: zero, zero },
+  }
 }
 
 function reserve(plugin: string, size: number): ArrayBuffer {

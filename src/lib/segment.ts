@@ -37,8 +37,16 @@ export class Segment {
     return this.#bytes.subarray(start, start + length)
   }
 
+  /** Memory of its own to write to: it counts as written from now on. */
+  window(start: number, length: number): Uint8Array {
+    this.written.set(start >>> this.#pageBits, this.#pagesTo(start + length))
+    return this.#bytes.subarray(start, start + length)
+  }
+
   write(start: number, data: Uint8Array): void {
-    this.#bytes.set(data, start)
+    const { buffer, byteOffset } = this.#bytes
+    // What was received into a window is there already.
+    if (data.byteOffset !== byteOffset + start || data.buffer !== buffer) this.#bytes.set(data, start)
     this.written.set(start >>> this.#pageBits, this.#pagesTo(start + data.length))
   }
 

@@ -46,6 +46,7 @@ for (const [name, options] of shapes) {
             can: { fastZero: true },
             read: (offset, length) => array.read(offset, length),
             write: (offset, data) => array.write(offset, data),
+            window: (offset, length) => array.window(offset, length),
             zero: (offset, length) => array.zero(offset, length),
             trim: (offset, length) => array.zero(offset, length),
             extents: (offset, length) => array.extents(offset, length),
@@ -285,4 +286,33 @@ test('a sparse array refuses segments that are not made of whole units', () => {
     () => new SparseArray(1, { segmentBytes: 96, pageBytes: 3 }),
     /not a multiple of 16 pages of 3/,
   )
+})
+
+test('a window is memory of the array, within one segment, and counts as written', () => {
+  const array = new SparseArray(1000, { segmentBytes: 64, pageBytes: 4, advice: none })
+  assert.equal(array.window(60, 8), undefined)
+  const view = array.window(66, 4)
+  assert.deepEqual(
+    [...array.extents(64, 64)],
+    [
+      { length: 8, type: 0 },
+      { length: 56, type: 3 },
+    ],
+  )
+  view?.set([1, 2, 3, 4])
+  assert.deepEqual([...bytesOf(array.read(65, 6))], [0, 1, 2, 3, 4, 0])
+})
+
+test('what was received into a window is written where it belongs, whatever became of its memory', () => {
+  for (const advice of [none, fakeAdvice()])
+    for (const zeroed of [0, 64, 66]) {
+      const array = new SparseArray(1000, { segmentBytes: 64, pageBytes: 4, advice })
+      const view = array.window(64, 64) ?? assert.fail('no window')
+      // Another client zeroes some or all of it meanwhile, or writes to it anew.
+      if (zeroed > 0) array.zero(zeroed, 62)
+      if (zeroed === 64) array.write(64, Uint8Array.of(9))
+      view.fill(7)
+      array.write(64, view)
+      assert.ok(bytesOf(array.read(64, 64)).every((byte) => byte === 7))
+    }
 })

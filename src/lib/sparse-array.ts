@@ -87,6 +87,18 @@ export class SparseArray {
     }
   }
 
+  /**
+   * Memory of the array's own for a write that is to come, where it lies within one segment.
+   *
+   * @throws NbdError ENOSPC when there is no memory for it.
+   */
+  window(offset: number, length: number): Uint8Array | undefined {
+    const index = Math.floor(offset / this.#segmentBytes)
+    const start = offset - index * this.#segmentBytes
+    if (start + length > this.#segmentBytes) return undefined
+    return (this.#segments.get(index) ?? this.#add(index)).window(start, length)
+  }
+
   #add(index: number): Segment {
     const segment = new Segment(this.#take(index), this.#blankPage, this.#advice())
     this.#segments.set(index, segment)

@@ -73,6 +73,15 @@ export const receiveIntoPlaceBytes = 16 * KiB
 /** How long an event loop may stay awake for the next request, in microseconds: beyond, it is mere heat. */
 export const busyPollUsMax = 1000
 
+/**
+ * Behind a payload of which so much was received into its own memory, the next one is expected to be alike.
+ * With less, to receive it in two pieces costs more than to move it.
+ */
+export const bulkBytesMin = 64 * KiB
+
+/** So much is received at first there: what is not in the head of a payload needs not be moved. */
+export const bulkHeadBytes = 4 * KiB
+
 /** Zeroes in a reply become a hole from here on: the spec asks for multiples of 512 where possible. */
 export const holeBytesMin = 512
 
@@ -80,4 +89,5 @@ assert.ok(optionBytesMax >= 4 * stringBytesMax && optionBytesMax <= optionDrainB
 assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payloadDrainBytesMax)
 assert.ok(inFlightBytesMax >= payloadBytesMax)
 assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= batchBytesMax && batchBytesMax <= outputBytesMax)
+assert.ok(bulkHeadBytes < receiveIntoPlaceBytes && receiveIntoPlaceBytes <= bulkBytesMin)
 assert.ok(4 + 8 * descriptorsMax <= payloadBytesMax)

@@ -56,9 +56,11 @@ async function change(device: Device, model: Buffer, random: Random): Promise<vo
     await device.zero(offset, length, { fua, mayTrim: random.chance(0.5), fast: false })
     model.fill(0, offset, offset + length)
   } else {
-    const data = Buffer.alloc(length, 1 + random.below(255))
+    // As the server does: what is lent for a write is filled, and given back to `write`.
+    const lent = device.can.write && random.chance(0.3) ? device.window(offset, length) : undefined
+    const data = (lent ?? Buffer.alloc(length)).fill(1 + random.below(255))
+    model.set(data, offset)
     await device.write(offset, data, { fua })
-    data.copy(model, offset)
   }
 }
 

@@ -1,0 +1,125 @@
+/** Large writes that are received into memory of the device. */
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { DeviceInit } from '../api/device.js'
+import { NbdError } from '../api/errors.js'
+import { NBD_CMD_FLAG_FUA, NBD_CMD_FLUSH, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../protocol/constants.js'
+import { receiveIntoPlaceBytes } from '../protocol/limits.js'
+import { encodeRequest } from '../testing/raw-client.js'
+import { Disk, patterned, serve } from '../testing/served-disk.js'
+
+const length = 256 * 1024
+const offset = 4096
+const payload = patterned(length)
+
+/** A disk that lends its memory, and notes what was lent and what came back. */
+function windowedDisk(window?: DeviceInit['window']) {
+  const lent: Uint8Array[] = []
+  const written: Uint8Array[] = []
+  const disk: Disk = new Disk({
+    size: 2 ** 20,
+    device: {
+      window(at, size) {
+        const view = disk.bytes.subarray(at, at + size)
+        lent.push(view)
+        return view
+      },
+      write(at, data) {
+        disk.calls.push(`write ${data.length} at ${at}`)
+        written.push(data)
+        disk.bytes.set(data, at)
+      },
+      ...(window && { window }),
+    },
+  })
+  return { disk, lent, written }
+}
+
+async function clientOf(t: TestContext, disk: Disk) {
+  const served = serve(t, disk)
+  const client = await served.connectSocket()
+  await client.go()
+  return { served, client }
+}
+
+const request = { type: NBD_CMD_WRITE, cookie: 7, offset, length, payload }
+
+describe('a large write', () => {
+  it('is received into the memory that the device lends for it', async (t) => {
+    const { disk, lent, written } = windowedDisk()
+    const { client } = await clientOf(t, disk)
+    for (let count = 0; count < 5; count++) {
+      client.sendRequest({ ...request, flags: count === 3 ? NBD_CMD_FLAG_FUA : 0 })
+      assert.equal((await client.reply()).error, 0)
+      assert.ok(disk.bytes.subarray(offset, offset + length).equals(payload))
+      disk.bytes.fill(0)
+    }
+    assert.equal(lent.length, 5)
+    for (const [index, view] of lent.entries()) assert.equal(written[index], view)
+  })
+
+  it('is copied where the device lends nothing', async (t) => {
+    const { disk } = windowedDisk(() => undefined)
+    const { client } = await clientOf(t, disk)
+    client.sendRequest(request)
+    assert.equal((await client.reply()).error, 0)
+    assert.ok(disk.bytes.subarray(offset, offset + length).equals(payload))
+  })
+
+  it('is copied where the memory is not of its length, and the log tells', async (t) => {
+    const { disk } = windowedDisk(() => new Uint8Array(length - 1))
+    const { served, client } = await clientOf(t, disk)
+    client.sendRequest(request)
+    assert.equal((await client.reply()).error, 0)
+    assert.ok(disk.bytes.subarray(offset, offset + length).equals(payload))
+    assert.deepEqual(served.errors, [`disk: window ${length} at ${offset} returned ${length - 1} bytes`])
+  })
+
+  it('is answered by write, whatever the device says when it is asked for memory', async (t) => {
+    const { disk } = windowedDisk(() => {
+      throw new NbdError('ENOSPC', 'no memory')
+    })
+    const { served, client } = await clientOf(t, disk)
+    client.sendRequest(request)
+    assert.equal((await client.reply()).error, 0)
+    assert.deepEqual(served.errors, [])
+  })
+
+  it('never asks for memory when little of it is still to come', async (t) => {
+    const { disk, lent } = windowedDisk()
+    const { client } = await clientOf(t, disk)
+    const size = receiveIntoPlaceBytes - 1
+    client.sendRequest({ ...request, length: size, payload: payload.subarray(0, size) })
+    assert.equal((await client.reply()).error, 0)
+    assert.deepEqual(lent, [])
+  })
+
+  it('that began before a soft disconnect is in flight, and ends well', async (t) => {
+    const { disk, lent } = windowedDisk()
+    const { served, client } = await clientOf(t, disk)
+    const bytes = encodeRequest(request, false)
+    client.send(bytes.subarray(0, 100_000))
+    while (lent.length === 0) await turn()
+    for (const connection of served.server.connections) connection.disconnect(false)
+    client.send(bytes.subarray(100_000))
+    client.sendRequest({ type: NBD_CMD_FLUSH, cookie: 8 })
+    assert.deepEqual(
+      [await client.reply(), await client.reply()].map(({ error }) => error),
+      [0, NBD_ESHUTDOWN],
+    )
+    assert.ok(disk.bytes.subarray(offset, offset + length).equals(payload))
+    assert.deepEqual(disk.calls, [`write ${length} at ${offset}`])
+  })
+
+  it('whose client dies in the middle never reaches write', async (t) => {
+    const { disk, lent } = windowedDisk()
+    const { served, client } = await clientOf(t, disk)
+    client.send(encodeRequest(request, false).subarray(0, 100_000))
+    while (lent.length === 0) await turn()
+    client.stream.destroy()
+    while (served.server.connections.size > 0) await turn()
+    assert.deepEqual(disk.calls, [])
+    assert.equal(disk.closed, 1)
+  })
+})
