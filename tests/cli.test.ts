@@ -95,6 +95,12 @@ describe('the command line is refused', together, () => {
       ['--busy-poll=1001', 'null'],
       /^--busy-poll: 1001 is out of range: .* 0 to 1000$/,
     ],
+    ['for no worker', ['--workers=0', 'null'], /^--workers: 0 is out of range: .* 1 to 256$/],
+    [
+      'for workers that are no number',
+      ['--workers=all', 'null'],
+      /^--workers: could not parse number: "all"/,
+    ],
     ['for a bad time', ['--timeout=soon', 'null'], /^--timeout: could not parse delay "soon"/],
     ['for a bad mask', ['--mask-handshake=x', 'null'], '--mask-handshake: could not parse number: "x"'],
     ['for a socket without a name', ['-U', '', 'null'], '--unix: it is empty'],

@@ -36,6 +36,8 @@ export interface ServerContext {
    * Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it.
    */
   shutdown(): void
+  /** What `share` of the definition returned, for a layer that is set up in several threads. */
+  readonly shared?: unknown
 }
 
 /** A plugin that has been set up, for one server. */
@@ -95,6 +97,17 @@ interface Definition<P extends Params, Instance> {
   readonly params: P
   /** `parallel` unless given. What `setup` returns may be stricter, where it depends on the values. */
   readonly concurrency?: Concurrency
+  /**
+   * It may be set up in several threads, each of which serves some of the clients (`--workers`): it keeps
+   * nothing that they have to agree on, or keeps it in what `share` returns. False unless given.
+   */
+  readonly workers?: boolean
+  /**
+   * Called once, before several threads set the layer up: gives what they have in common. Each gets a copy
+   * (structured clone), so it is a seed, a file descriptor, the address of memory. Throw ConfigError where the
+   * values do not go with several threads.
+   */
+  share?(values: Values<P>): MaybePromise<unknown>
   /** Called once for each server. Throw ConfigError where the values do not go together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }

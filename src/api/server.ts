@@ -50,6 +50,8 @@ export interface ServerOptions {
   readonly graceMs?: number
   /** Says nothing unless given. */
   readonly log?: Log
+  /** For a server that is one of several threads: what `share` of each layer returned, the plugin's last. */
+  readonly shared?: readonly unknown[]
 }
 
 /** A server of one chain of layers. Several may run in one process: they share nothing. */
@@ -60,6 +62,8 @@ export interface Server extends AsyncDisposable {
   readonly uri: string | undefined
   /** Where it listens: the TCP port or Unix socket that was really taken. */
   readonly addresses: readonly ListenTarget[]
+  /** Resolves when a shutdown begins: the program has asked for it, or a layer. */
+  readonly stopping: Promise<void>
   /**
    * Resolves when the server has stopped and every layer is closed. Rejects with {@link StuckError} when a
    * callback did not settle, long after it was told to.
@@ -69,8 +73,12 @@ export interface Server extends AsyncDisposable {
   ready(): Promise<void>
   /** Resolves when clients can connect. May be called several times, for several addresses. */
   listen(target: ListenTarget): Promise<void>
-  /** Serves one client on any stream: standard input and output, one end of a pair of sockets, a test. */
-  serve(stream: Duplex): Promise<Connection>
+  /**
+   * Serves one client on any stream: standard input and output, one end of a pair of sockets, a test. Or on
+   * the file descriptor of a connected socket, which it takes over. Rejects with ConfigError where that is
+   * none.
+   */
+  serve(client: Duplex | { readonly fd: number }): Promise<Connection>
   /**
    * Stops: no new clients; requests in flight end and are answered, later ones get ESHUTDOWN. After `graceMs`
    * the rest is dropped. Called again with a shorter grace, the shorter one holds. Resolves as `stopped`

@@ -18,13 +18,16 @@ export interface Chain {
  * Sets up every layer, the plugin first.
  * Those already set up are ended when a later one refuses.
  *
+ * @param shared by layer, for a server that is one of several threads.
+ *
  * @throws ConfigError, or what a layer threw.
  */
 export async function setUp(
   layers: readonly Layer[],
-  context: Omit<ServerContext, 'log'>,
+  context: Omit<ServerContext, 'log' | 'shared'>,
   log: Log,
   running: Running,
+  shared: readonly unknown[] = [],
 ): Promise<Chain> {
   const links: Link[] = []
   try {
@@ -32,7 +35,8 @@ export async function setUp(
       const { definition } = layer
       const layerLog = log.child(definition.name)
       const values = resolveValues(definition.name, definition.params, layer.inputs)
-      const setup = async () => definition.setup(values, { ...context, log: layerLog })
+      const own = { ...context, log: layerLog, shared: shared[depth] }
+      const setup = async () => definition.setup(values, own)
       const instance = await running.at(depth).watch(definition.name, 'setup', setup())
       links.unshift({ name: definition.name, instance, log: layerLog })
     }

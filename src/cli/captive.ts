@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
-import type { Server } from '../api/server.js'
 import { complain } from './output.js'
 import type { Settings } from './settings.js'
+import type { Served } from './workers.js'
 
 export interface Captive {
   /** Becomes ours: what the command ended with, or 128 and the number of the signal that killed it. */
@@ -17,7 +17,7 @@ export interface Captive {
  *
  * @throws Error when the system does not take the command.
  */
-export function startCaptive(command: string, server: Server, settings: Settings): Captive {
+export function startCaptive(command: string, server: Served, settings: Settings): Captive {
   const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], {
     argv0: 'sh',
     stdio: 'inherit',
@@ -33,7 +33,7 @@ async function ending(child: ChildProcess): Promise<number> {
 }
 
 /** Of the shell, and not of the environment: what the command starts does not inherit them. */
-function variables(server: Server, { exportName, name }: Settings): string {
+function variables(server: Served, { exportName, name }: Settings): string {
   const [place] = server.addresses
   const uri = server.uri ?? ''
   return Object.entries({

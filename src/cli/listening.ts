@@ -3,14 +3,15 @@ import { existsSync, lstatSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { ConfigError } from '../api/errors.js'
-import type { ListenTarget, Server } from '../api/server.js'
+import type { ListenTarget } from '../api/server.js'
+import type { Served } from './workers.js'
 
 /**
  * A port of 0 is a free one for the first place, and the same one for the others.
  *
  * @throws ConfigError that names the place where it cannot listen.
  */
-export async function listenOnAll(server: Server, places: readonly ListenTarget[]): Promise<void> {
+export async function listenOnAll(server: Served, places: readonly ListenTarget[]): Promise<void> {
   for (const place of places) {
     const [first] = server.addresses
     const isAny = 'port' in place && place.port === 0

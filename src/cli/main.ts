@@ -1,8 +1,8 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { ConfigError, messageOf } from '../api/errors.js'
 import { StuckError } from '../api/server.js'
-import { configure } from '../chain/configure.js'
-import { type Found, findLayer } from './modules.js'
+import { findAll, loadLayers } from './layers.js'
+import type { Found } from './modules.js'
 import { complain, nameProgram, print } from './output.js'
 import { parseOptions } from './parse-options.js'
 import { socketsAreInherited } from './places.js'
@@ -15,19 +15,14 @@ async function main(argv: readonly string[]): Promise<number> {
   const { settings, words } = parseOptions(argv)
   nameProgram(settings.name)
   if (settings.task !== 'serve') return describe(settings.task, settings.filters, words[0])
-  const [word, ...parameters] = words
-  if (word === undefined) throw new ConfigError(noPlugin)
+  const [plugin, ...parameters] = words
+  if (plugin === undefined) throw new ConfigError(noPlugin)
   if (goesIntoBackground(settings) && startedBy === undefined)
     return (await import('./background.js')).startInBackground(argv)
-  const filters = await findAll('filter', settings.filters)
-  const plugin = await findLayer('plugin', word)
-  const layers = configure(
-    plugin.definition,
-    filters.map(({ definition }) => definition),
-    parameters,
-  )
+  const layerWords = { plugin, filters: settings.filters, parameters }
+  const layers = await loadLayers(layerWords)
   const { serve } = await import('./serve.js')
-  return serve(settings, layers, startedBy)
+  return serve(settings, layerWords, layers, startedBy)
 }
 
 const noPlugin = 'no plugin is given: nbdkit-ts [options] PLUGIN [key=value ...] (see nbdkit-ts --help)'
@@ -35,12 +30,6 @@ const noPlugin = 'no plugin is given: nbdkit-ts [options] PLUGIN [key=value ...]
 /** Who passes sockets also watches the process (nbdkit-service(1)). */
 function goesIntoBackground({ foreground }: Settings): boolean {
   return !foreground && !socketsAreInherited()
-}
-
-async function findAll<K extends 'plugin' | 'filter'>(kind: K, words: readonly string[]) {
-  const found = []
-  for (const word of words) found.push(await findLayer(kind, word))
-  return found
 }
 
 async function describe(

@@ -231,4 +231,10 @@ export const options: readonly Option[] = [
     doc: 'Print the version of the program, and of the plugin and filters that are named.',
     set: instead('version'),
   },
+  {
+    names: ['workers'],
+    placeholder: 'N',
+    doc: 'Serve clients in so many threads; auto is one for each processor, where plugin and filters allow it. 1 unless given.',
+    set: (workers) => ({ workers: workers === 'auto' ? workers : parseInteger(workers, 1, 256) }),
+  },
 ]

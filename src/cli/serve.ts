@@ -5,15 +5,18 @@ import type { ListenTarget, Server } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
 import { createServer } from '../server/server.js'
 import { type Captive, startCaptive } from './captive.js'
+import type { LayerWords } from './layers.js'
 import { listenOnAll } from './listening.js'
 import { messageLog } from './log.js'
 import { type MessageTarget, openMessageTarget } from './log-target.js'
 import { complain, print } from './output.js'
 import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
+import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 import type { Starter } from './starter.js'
 import { stdioStream } from './stdio.js'
+import type { Served, WorkersOptions } from './workers.js'
 
 /**
  * Serves until a signal, a layer, the client of `-s` or the command of `--run` ends it.
@@ -22,19 +25,33 @@ import { stdioStream } from './stdio.js'
  * @returns the exit status.
  * @throws ConfigError when it cannot start, StuckError when a layer does not let it stop.
  */
-export async function serve(settings: Settings, layers: Configured, startedBy?: Starter): Promise<number> {
+export async function serve(
+  settings: Settings,
+  words: LayerWords,
+  layers: Configured,
+  startedBy?: Starter,
+): Promise<number> {
   warnOfDebugFlags(settings.debugFlags)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
   const messages = await openMessageTarget(settings.log, startedBy !== undefined)
   const places = await placesToListen(settings)
   const log = messageLog(settings.verbose, messages.write)
-  const server = createServer(serverOptions(settings, layers, log))
   const run: Run = { status: 0, captive: undefined, stopping: false }
+  const crashed = (text: string) => {
+    log.error(`uncaught: ${text}`)
+    run.status = 1
+    run.captive?.kill('SIGTERM')
+    server.shutdown().catch(() => {})
+  }
+  const server = await makeServer({ settings, words, layers, log, write: messages.write, crashed })
   stopOnSignals(server, run)
-  stopOnCrash(server, run, log)
+  // A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone.
+  process.on('uncaughtException', (error: unknown) =>
+    crashed((error instanceof Error && error.stack) || messageOf(error)),
+  )
   try {
-    if (settings.stdio) await serveStdio(server)
+    if (settings.stdio && 'serve' in server) await serveStdio(server)
     else await serveSockets(server, places, run, settings, () => detach(settings, messages, startedBy))
   } catch (error) {
     // A signal that came first is why the server would not listen.
@@ -55,22 +72,22 @@ interface Run {
   stopping: boolean
 }
 
-function serverOptions(settings: Settings, layers: Configured, log: Log) {
-  const { exportName, readOnly, threads, oldstyle, maskHandshake, busyPollUs } = settings
-  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts, keepAlive } = settings
-  return {
-    ...layers,
-    ...{ log, exportName, readOnly, oldstyle, handshakeTimeoutMs, graceMs, structuredReplies, metaContexts },
-    keepAlive,
-    ...(threads === 0 ? {} : { threads }),
-    ...(maskHandshake === undefined ? {} : { maskHandshake }),
-    ...(busyPollUs === undefined ? {} : { busyPollUs }),
-  }
+interface Making extends Omit<WorkersOptions, 'count'> {
+  readonly log: Log
+}
+
+async function makeServer({ log, ...options }: Making): Promise<Server | Served> {
+  const { settings, layers } = options
+  const one = () => createServer({ ...serverOptions(settings, log), ...layers })
+  if (settings.workers === 1) return one()
+  const { WorkerServer, workerCount } = await import('./workers.js')
+  const count = workerCount(settings, layers)
+  return count === 1 ? one() : new WorkerServer({ ...options, count })
 }
 
 /** @param detach called when clients can connect. */
 async function serveSockets(
-  server: Server,
+  server: Served,
   places: readonly ListenTarget[],
   run: Run,
   settings: Settings,
@@ -104,7 +121,7 @@ function warnOfDebugFlags(flags: readonly string[]): void {
       complain(`warning: debug flag -D ${flag.replace(/=.*/, '')} was not used`)
 }
 
-async function serveCaptive(server: Server, run: Run, settings: Settings, command: string): Promise<void> {
+async function serveCaptive(server: Served, run: Run, settings: Settings, command: string): Promise<void> {
   try {
     run.captive = startCaptive(command, server, settings)
     run.status = await run.captive.status
@@ -125,7 +142,7 @@ async function serveStdio(server: Server): Promise<void> {
 }
 
 /** The first asks, the second insists. A terminal signals the command too; other signals are passed on. */
-function stopOnSignals(server: Server, run: Run): void {
+function stopOnSignals(server: Served, run: Run): void {
   const stop = (signal: NodeJS.Signals) => {
     const again = run.stopping
     run.stopping = true
@@ -134,14 +151,4 @@ function stopOnSignals(server: Server, run: Run): void {
     server.shutdown(again ? { graceMs: 0 } : {}).catch(() => {})
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop)
-}
-
-/** A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone. */
-function stopOnCrash(server: Server, run: Run, log: Log): void {
-  process.on('uncaughtException', (error: unknown) => {
-    log.error(`uncaught: ${(error instanceof Error && error.stack) || messageOf(error)}`)
-    run.status = 1
-    run.captive?.kill('SIGTERM')
-    server.shutdown().catch(() => {})
-  })
 }

@@ -45,6 +45,8 @@ export interface Settings {
   readonly metaContexts: boolean
   /** 0: as many as the server thinks right. */
   readonly threads: number
+  /** Threads that serve; `auto`: one for each processor, where the layers allow it. */
+  readonly workers: number | 'auto'
   /** What the server thinks right, unless given. */
   readonly busyPollUs?: number
   readonly handshakeTimeoutMs: number
@@ -70,6 +72,7 @@ export const defaults: Settings = {
   structuredReplies: true,
   metaContexts: true,
   threads: 0,
+  workers: 1,
   handshakeTimeoutMs: 0,
   graceMs: 30_000,
 }

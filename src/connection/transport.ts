@@ -42,7 +42,7 @@ export function overStream(stream: Duplex): Connect {
 }
 
 /**
- * A socket accepted with `pauseOnConnect`. Node lets a socket receive into the program's memory (`onread`)
+ * A socket accepted with `pauseOnConnect`, or made in the same way. Node lets a socket receive into the program's memory (`onread`)
  * only when the program makes the socket, so a new one is made over the same handle, and the old one forgets
  * it. Where that is not possible in the running Node, the socket is used as any stream: slower, never wrong.
  */
@@ -56,6 +56,18 @@ export function overSocket(accepted: Socket): Connect {
     watchEnd(stream, receiver)
     return { stream, resume: () => void stream.resume() }
   }
+}
+
+/**
+ * A connected socket, by its file descriptor. It is closed with the connection.
+ *
+ * @throws Error where the descriptor is no stream that can be served.
+ */
+export function overDescriptor(fd: number): Connect {
+  const options = { fd, allowHalfOpen: true, pauseOnCreate: true }
+  const socket = new Socket(options as ConstructorParameters<typeof Socket>[0])
+  socket.setNoDelay(true)
+  return overSocket(socket)
 }
 
 interface OnRead {

@@ -160,6 +160,16 @@ test('peerCredentials tells who is at the other end of a Unix socket', needsLibc
   assert.equal(libc.peerCredentials(fd), undefined)
 })
 
+test('duplicate gives another descriptor of the same file, which is closed on its own', needsLibc, (t) => {
+  const { libc, fd } = withFile(t)
+  const copy = libc.duplicate(fd)
+  assert.notEqual(copy, fd)
+  writeSync(copy, 'text')
+  assert.equal(libc.seekEnd(fd), 4)
+  closeSync(copy)
+  assert.throws(() => libc.duplicate(copy), { code: 'EBADF' })
+})
+
 test('peerCredentials is undefined for a TCP socket', needsLibc, async (t) => {
   const { libc } = withFile(t)
   const server = createServer().listen(0, '127.0.0.1')

@@ -51,6 +51,8 @@ export interface Libc {
   discard(fd: number, offset: number, length: number): Promise<void>
   /** Whether a block device is a spinning disk. */
   isRotational(fd: number): boolean
+  /** Another descriptor of the same open file or socket, closed on its own. */
+  duplicate(fd: number): number
   /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
   peerCredentials(fd: number): Credentials | undefined
 }
@@ -119,6 +121,7 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const SOL_SOCKET = 1
 const SO_PEERCRED = 17
+const F_DUPFD_CLOEXEC = 1030
 const BLKDISCARD = 0x1277
 const BLKROTATIONAL = 0x127e
 /** koffi refuses a call when 256 are under way. It has a thread for each core: this many are enough. */
@@ -136,9 +139,12 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const fadvise = declare<[fd: number, offset: number, length: number, advice: number]>(
     'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
   )
-  // It is variadic in C. On these processors an integer or a pointer is passed in the same way.
+  // It is variadic in C, as fcntl is. On these processors an integer or a pointer is passed in the same way.
   const ioctl = declare<[fd: number, request: number, argument: ArrayBufferView]>(
     'int ioctl(int fd, unsigned long request, void *argument)',
+  )
+  const fcntl = declare<[fd: number, command: number, argument: number]>(
+    'int fcntl(int fd, int command, int argument)',
   )
   const getsockopt = declare<
     [fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array]
@@ -217,6 +223,11 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     isRotational(fd) {
       const answer = new Uint16Array(1)
       return ioctl(fd, BLKROTATIONAL, answer) === 0 && answer[0] !== 0
+    },
+    duplicate(fd) {
+      const copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+      if (copy < 0) throw errnoError(koffi, koffi.errno(), 'fcntl')
+      return copy
     },
     peerCredentials(fd) {
       const [value, length] = [new Uint32Array(3), Uint32Array.of(12)]

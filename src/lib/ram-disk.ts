@@ -26,7 +26,7 @@ export const allocators = ['sparse', 'malloc'] as const
 
 /** @throws ConfigError that names the plugin, when `malloc` cannot have so much. */
 export function ramDisk(plugin: string, size: number, allocator: (typeof allocators)[number]): RamDisk {
-  return allocator === 'malloc' ? flatDisk(plugin, size) : sparseDisk(size)
+  return allocator === 'malloc' ? flatDisk(reserve(plugin, size)) : sparseDisk(size)
 }
 
 /** Nothing is ever durable, so all of it is as durable as it gets. */
@@ -76,8 +76,7 @@ function sparseDisk(size: number): RamDisk {
 }
 
 /** One stretch of memory, all of it data. */
-function flatDisk(plugin: string, size: number): RamDisk {
-  const memory = reserve(plugin, size)
+export function flatDisk(memory: ArrayBuffer): RamDisk {
   const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
   const write = (offset: number, data: Uint8Array) => {
     // What was received into a window is there already.

@@ -3,7 +3,7 @@ import type { Socket, Server as SocketServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
-import { ConfigError } from '../api/errors.js'
+import { ConfigError, messageOf } from '../api/errors.js'
 import { type Log, silentLog } from '../api/log.js'
 import type { Concurrency } from '../api/plugin.js'
 import {
@@ -19,7 +19,7 @@ import { BufferPool } from '../connection/buffer-pool.js'
 import { BusyPoll } from '../connection/busy-poll.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
-import { type Connect, overSocket, overStream } from '../connection/transport.js'
+import { type Connect, overDescriptor, overSocket, overStream } from '../connection/transport.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
 import { addressOf, listen, peerOf, uriOf } from './listen.js'
 import { move } from './states.js'
@@ -41,6 +41,7 @@ const defaultBusyPollUs = availableParallelism() > 1 ? 50 : 0
 const settleMsMin = 1000
 
 class NbdServer implements Server {
+  readonly stopping: Promise<void>
   readonly stopped: Promise<void>
   readonly #options: ServerOptions
   readonly #log: Log
@@ -56,6 +57,7 @@ class NbdServer implements Server {
   #turns: Gate | undefined
   #nextId = 1
   #stopping = false
+  #beginStopping!: () => void
   #graceMs: number
   #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
   #settle!: { resolve(): void; reject(error: Error): void }
@@ -64,6 +66,9 @@ class NbdServer implements Server {
     this.#options = options
     this.#log = options.log ?? silentLog
     this.#graceMs = options.graceMs ?? defaultGraceMs
+    this.stopping = new Promise((resolve) => {
+      this.#beginStopping = resolve
+    })
     this.stopped = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -103,10 +108,12 @@ class NbdServer implements Server {
     else this.#serving(addressOf(listener, target))
   }
 
-  async serve(stream: Duplex): Promise<Connection> {
+  async serve(client: Duplex | { readonly fd: number }): Promise<Connection> {
     await this.ready()
     this.#serving()
-    const connection = await this.#accept(overStream(stream), () => ({ family: 'stream' }))
+    const connection = await ('fd' in client
+      ? this.#accept(connectFd(client.fd), peerOf)
+      : this.#accept(overStream(client), () => ({ family: 'stream' })))
     if (connection === undefined) throw new Error('the server is shutting down: it takes no more clients')
     return connection
   }
@@ -115,6 +122,7 @@ class NbdServer implements Server {
     if (this.#state !== 'stopped') this.#shortenGrace(graceMs)
     if (!this.#stopping) {
       this.#stopping = true
+      this.#beginStopping()
       void this.#stop()
     }
     return this.stopped
@@ -126,13 +134,15 @@ class NbdServer implements Server {
 
   async #setUp(): Promise<void> {
     const { plugin, filters = [], readOnly = false, threads = inFlightMax, busyPollUs = 0 } = this.#options
+    const { shared = [] } = this.#options
     const context = { readOnly, shutdown: () => this.#askForShutdown() }
     try {
       if (!Number.isInteger(threads) || threads < 1)
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
       if (!(busyPollUs >= 0 && busyPollUs <= busyPollUsMax))
         throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
-      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running)
+      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running, shared)
+      this.#refuseStrict(this.#chain)
       this.#enter('configured')
       await makeReady(this.#chain, readOnly, this.#running)
       this.#enter('ready')
@@ -143,6 +153,13 @@ class NbdServer implements Server {
       throw error
     }
     this.#host = this.#makeHost(this.#chain)
+  }
+
+  /** Threads do not wait for each other. */
+  #refuseStrict({ concurrency }: Chain): void {
+    if (this.#options.shared === undefined || !concurrency.startsWith('serialize-')) return
+    if (concurrency !== 'serialize-requests')
+      throw new ConfigError(`a concurrency of ${concurrency} cannot be kept by several threads`)
   }
 
   #makeHost({ links, concurrency }: Chain): Host {
@@ -251,6 +268,17 @@ class NbdServer implements Server {
   #enter(state: ServerState): void {
     if (this.#log.debugging) this.#log.debug(`server ${this.#state} -> ${state}`)
     this.#state = move(this.#state, state)
+  }
+}
+
+/** @throws ConfigError that names the descriptor. */
+function connectFd(fd: number): Connect {
+  try {
+    return overDescriptor(fd)
+  } catch (error) {
+    throw new ConfigError(`file descriptor ${fd} is no connected socket: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
 }
 

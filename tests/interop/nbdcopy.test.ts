@@ -52,6 +52,17 @@ function target(t: TestContext, plugin: string, size: number): string[] {
   return ['file', image]
 }
 
+for (const plugin of ['memory', 'file'])
+  test(`nbdcopy copies in and out of ${plugin}, served by three threads`, needs('nbdcopy'), async (t) => {
+    const directory = temporary(t)
+    const [source, copy] = [join(directory, 'source'), join(directory, 'copy')]
+    writeFileSync(source, disk)
+    const { uri } = await serve(t, '--workers=3', ...target(t, plugin, disk.length))
+    await output('nbdcopy', ['--flush', '--connections=4', source, uri])
+    await output('nbdcopy', ['--connections=4', uri, copy])
+    assertSame(readFileSync(copy), disk, 'the copy')
+  })
+
 test(
   'nbdcopy copies from one of our servers to another, four connections each',
   needs('nbdcopy'),

@@ -12,6 +12,7 @@ export default defineFilter({
       doc: 'What becomes of a cache request.',
     }),
   },
+  workers: true,
   setup: ({ mode }) => ({
     async open(request, next) {
       const device = await next(request)

@@ -5,5 +5,6 @@ export default defineFilter({
   name: 'nofilter',
   description: 'passes every request on, unchanged',
   params: {},
+  workers: true,
   setup: () => ({}),
 })

@@ -16,6 +16,7 @@ export default defineFilter({
       doc: 'How long a client may stay; 0: as long as it likes.',
     }),
   },
+  workers: true,
   setup({ limit }) {
     if (limit === 0) return {}
     /** When each client must go, by `performance.now()`, also when its device is closed and opened again. */

@@ -31,6 +31,7 @@ export default definePlugin({
       doc: 'How clients are going to read.',
     }),
   },
+  workers: true,
   async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log }) {
     refuseTwo({ file, dir, fd, dirfd })
     const options = {

@@ -11,6 +11,7 @@ export default definePlugin({
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
   },
+  workers: true,
   setup({ size }) {
     const refuse = (what: string, offset: number, length: number): never => {
       throw new NbdError('ENOSPC', `${what} ${length} at ${offset}: the disk is full`)

@@ -1,6 +1,7 @@
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
-import { allocators, ramDisk } from '../../lib/ram-disk.js'
+import { allocators, flatDisk, ramDisk } from '../../lib/ram-disk.js'
+import { openShared, reserveShared, type SharedMemory } from '../../lib/shared-memory.js'
 
 /** A RAM disk that all clients share (nbdkit-memory-plugin(1)). */
 export default definePlugin({
@@ -13,8 +14,12 @@ export default definePlugin({
       doc: 'Take memory for what is written, or reserve it for the whole disk.',
     }),
   },
-  setup({ size, allocator }) {
-    const { operations } = ramDisk('memory', size, allocator)
+  workers: true,
+  share: ({ size }) => reserveShared(size),
+  setup({ size, allocator }, { shared }) {
+    // Which pages are written cannot be told without a wait for the other threads: all of it is data.
+    const { operations } =
+      shared === undefined ? ramDisk('memory', size, allocator) : flatDisk(openShared(shared as SharedMemory))
     return { open: () => ({ size, ...operations }) }
   },
 })

@@ -10,6 +10,7 @@ export default definePlugin({
   params: {
     size: param.size({ default: 0, magic: true, doc: 'Size of the disk.' }),
   },
+  workers: true,
   setup({ size }) {
     return {
       open: () => ({

@@ -14,6 +14,7 @@ export default definePlugin({
     size: param.size({ default: 0, magic: true, doc: 'Size of the disk.' }),
     byte: param.int({ min: 0, max: 255, default: 0xff, doc: 'What every byte of the disk is.' }),
   },
+  workers: true,
   setup({ size, byte }) {
     const page = new Uint8Array(pageBytes).fill(byte)
     return {

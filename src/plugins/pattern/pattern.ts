@@ -15,6 +15,7 @@ export default definePlugin({
       doc: 'XOR-ed with the top 16 bits of each 8 bytes, to tell one pattern from another.',
     }),
   },
+  workers: true,
   setup({ size, upper }) {
     const bytes = new GeneratedBytes(offsets(upper))
     return {

@@ -17,7 +17,10 @@ export default definePlugin({
     }),
     fast: param.boolean({ default: false, doc: 'Repeat one random sector, with its number in it.' }),
   },
-  setup({ size, seed = randomInt(2 ** 32), fast }, { log }) {
+  workers: true,
+  share: ({ seed }) => seed ?? chosenByChance(),
+  setup({ size, seed: given, fast }, { log, shared }) {
+    const seed = given ?? (shared as number | undefined) ?? chosenByChance()
     if (log.debugging) log.debug(`seed=${seed}`)
     const bytes = new GeneratedBytes(fast ? repeatedSector(seed) : randomBlocks(seed))
     const refuse = (what: string, offset: number, length: number): never => {
@@ -41,6 +44,8 @@ export default definePlugin({
     }
   },
 })
+
+const chosenByChance = () => randomInt(2 ** 32)
 
 /**
  * Each block is a run of the generator xoroshiro64* (Blackman and Vigna) that starts from the seed and the

@@ -6,6 +6,7 @@ export default definePlugin({
   name: 'zero',
   description: 'a disk of no bytes',
   params: {},
+  workers: true,
   setup: () => ({
     open: () => ({
       size: 0,

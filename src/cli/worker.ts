@@ -1,0 +1,75 @@
+/**
+ * One of the threads of `--workers`: a server of its own, of the same layers. The first thread gives it clients
+ * by the file descriptors of their sockets, and tells it when to stop.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { ConfigError, messageOf } from '../api/errors.js'
+import { createServer } from '../server/server.js'
+import { type LayerWords, loadLayers } from './layers.js'
+import { type Level, messageLog } from './log.js'
+import { serverOptions } from './server-options.js'
+import type { Settings } from './settings.js'
+
+export interface WorkerData {
+  /** From 1 on, for messages. */
+  readonly number: number
+  readonly settings: Settings
+  readonly words: LayerWords
+  readonly shared: readonly unknown[]
+}
+
+/** What a thread is told. */
+export type Order = { readonly serve: number } | { readonly shutdown: number | undefined }
+
+/** What it tells. */
+export type Report =
+  | 'ready'
+  | 'closed'
+  | 'stopping'
+  | 'stopped'
+  | { readonly log: string; readonly level: Level }
+  /** It could not be set up; the stack is of use where the fault is a layer's. */
+  | { readonly failed: string; readonly stack: string | undefined }
+  | { readonly crashed: string }
+  | { readonly stuck: string }
+
+async function work(port: MessagePort, { number, settings, words, shared }: WorkerData): Promise<void> {
+  const report = (what: Report) => port.postMessage(what)
+  const write = (text: string, level: Level) => report({ log: `worker ${number}: ${text}`, level })
+  const log = messageLog(settings.verbose, write)
+  process.on('uncaughtException', (error: unknown) =>
+    report({ crashed: (error instanceof Error && error.stack) || messageOf(error) }),
+  )
+  const layers = await loadLayers(words)
+  const server = createServer({ ...serverOptions(settings, log), ...layers, shared })
+  server.stopping.then(() => report('stopping'))
+  server.stopped.then(
+    () => report('stopped'),
+    (error: unknown) => report({ stuck: messageOf(error) }),
+  )
+  port.on('message', (order: Order) => {
+    if ('shutdown' in order) {
+      const { shutdown: graceMs } = order
+      server.shutdown(graceMs === undefined ? {} : { graceMs }).catch(() => {})
+    } else
+      server
+        .serve({ fd: order.serve })
+        .then(({ closed }) => closed)
+        // One that was given to it while it stopped, or that had gone: there is nobody to tell.
+        .catch((error: unknown) => log.debugging && log.debug(messageOf(error)))
+        .finally(() => report('closed'))
+  })
+  await server.ready()
+  report('ready')
+  await server.stopped
+  port.close()
+}
+
+if (parentPort !== null) {
+  const port = parentPort
+  work(port, workerData as WorkerData).catch((error: unknown) => {
+    const stack = error instanceof ConfigError || !(error instanceof Error) ? undefined : error.stack
+    port.postMessage({ failed: messageOf(error), stack } satisfies Report)
+    port.close()
+  })
+}

@@ -1,0 +1,188 @@
+/**
+ * A server of several threads (`--workers`). This one accepts clients and gives each to the thread that has
+ * fewest; the others serve, each with layers of its own.
+ */
+import type { Socket, Server as SocketServer } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { ConfigError } from '../api/errors.js'
+import { resolveValues } from '../api/params.js'
+import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
+import type { Configured } from '../chain/configure.js'
+import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
+import { addressOf, listen, uriOf } from '../server/listen.js'
+import { allLayers, type LayerWords } from './layers.js'
+import type { Write } from './log-target.js'
+import type { Settings } from './settings.js'
+import type { Order, Report, WorkerData } from './worker.js'
+
+/** What the program needs of a server, whether it has one thread or several. */
+export type Served = Pick<Server, 'state' | 'uri' | 'addresses' | 'listen' | 'shutdown' | 'stopped'>
+
+/**
+ * How many threads are to serve. 1: this one.
+ *
+ * @throws ConfigError where so many were asked for as the layers do not allow.
+ */
+export function workerCount({ workers, stdio }: Settings, layers: Configured): number {
+  if (workers === 1 || stdio) return 1
+  const why = whyOne(layers)
+  if (workers !== 'auto' && why !== undefined) throw new ConfigError(`--workers: ${why}`)
+  if (workers === 'auto') return why === undefined ? availableParallelism() : 1
+  return workers
+}
+
+/** Why only one thread can serve; undefined where several can. */
+function whyOne(layers: Configured): string | undefined {
+  const single = allLayers(layers).find(({ definition }) => definition.workers !== true)
+  if (single) return `${single.definition.name} cannot be served by several threads`
+  return whyNoLibc()
+}
+
+export interface WorkersOptions {
+  readonly count: number
+  readonly settings: Settings
+  readonly words: LayerWords
+  readonly layers: Configured
+  readonly write: Write
+  /** Something threw in a thread that nobody caught. */
+  readonly crashed: (text: string) => void
+}
+
+interface Thread {
+  readonly worker: Worker
+  clients: number
+  /** Resolves when it has stopped; rejects with StuckError where a layer does not let it. */
+  readonly stopped: Promise<void>
+}
+
+export class WorkerServer implements Served {
+  readonly stopped: Promise<void>
+  readonly #options: WorkersOptions
+  readonly #threads: Thread[] = []
+  readonly #listeners: SocketServer[] = []
+  readonly #addresses: ListenTarget[] = []
+  #state: ServerState = 'created'
+  #ready: Promise<void> | undefined
+  #stopping = false
+  #stop!: (threads: Promise<unknown>) => void
+
+  constructor(options: WorkersOptions) {
+    this.#options = options
+    this.stopped = new Promise<unknown>((resolve) => {
+      this.#stop = resolve
+    }).then(() => {
+      this.#state = 'stopped'
+    })
+    this.stopped.catch(() => {})
+  }
+
+  get state(): ServerState {
+    return this.#state
+  }
+  get addresses(): readonly ListenTarget[] {
+    return this.#addresses
+  }
+  get uri(): string | undefined {
+    const [address] = this.#addresses
+    return address && uriOf(address, this.#options.settings.exportName)
+  }
+
+  async listen(target: ListenTarget): Promise<void> {
+    this.#ready ??= this.#start()
+    await this.#ready
+    if (this.#stopping) return
+    const { keepAlive } = this.#options.settings
+    const listener = await listen(target, (socket) => this.#accept(socket), keepAlive)
+    this.#listeners.push(listener)
+    if (this.#stopping) listener.close()
+    else {
+      this.#state = 'serving'
+      this.#addresses.push(addressOf(listener, target))
+    }
+  }
+
+  shutdown({ graceMs }: { readonly graceMs?: number } = {}): Promise<void> {
+    for (const { worker } of this.#threads) order(worker, { shutdown: graceMs })
+    if (!this.#stopping) {
+      this.#stopping = true
+      if (this.#state === 'serving') this.#state = 'draining'
+      for (const listener of this.#listeners) listener.close()
+      // Threads that are being started stop as soon as they are told.
+      const started = this.#ready?.catch(() => {}) ?? Promise.resolve()
+      this.#stop(started.then(() => Promise.all(this.#threads.map(({ stopped }) => stopped))))
+    }
+    return this.stopped
+  }
+
+  async #start(): Promise<void> {
+    const { count, words, layers } = this.#options
+    // Where every processor serves, a thread that stays awake keeps a client from running.
+    const asleep = count < availableParallelism() ? {} : { busyPollUs: 0 }
+    const settings = { ...asleep, ...this.#options.settings }
+    const shared = await Promise.all(
+      allLayers(layers).map(({ definition, inputs }) =>
+        definition.share?.(resolveValues(definition.name, definition.params, inputs)),
+      ),
+    )
+    const ready = Array.from({ length: count }, (_, index) =>
+      this.#startThread({ number: index + 1, settings, words, shared }),
+    )
+    await Promise.all(ready)
+  }
+
+  /** Resolves when the thread is ready for clients. */
+  #startThread(data: WorkerData): Promise<void> {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data })
+    return new Promise((resolve, reject) => {
+      const stopped = new Promise<void>((stop, giveUp) => {
+        worker.on('message', (report: Report) => {
+          if (report === 'ready') resolve()
+          else if (report === 'closed') thread.clients--
+          else if (report === 'stopping') void this.shutdown()
+          else if (report === 'stopped') stop()
+          else if ('log' in report) this.#options.write(report.log, report.level)
+          else if ('failed' in report) reject(failure(report.failed, report.stack))
+          else if ('crashed' in report) this.#options.crashed(report.crashed)
+          else giveUp(new StuckError(report.stuck))
+        })
+        // Out of memory, for one: its clients are gone with it.
+        worker.on('error', (error) => this.#options.crashed(error.stack ?? error.message))
+        worker.on('exit', () => {
+          stop()
+          // A layer asked for a shutdown while it was set up: that is no failure.
+          resolve()
+        })
+      })
+      stopped.catch(() => {})
+      const thread: Thread = { worker, clients: 0, stopped }
+      this.#threads.push(thread)
+      if (this.#stopping) order(worker, { shutdown: undefined })
+    })
+  }
+
+  #accept(socket: Socket): void {
+    const thread = this.#threads.reduce((a, b) => (b.clients < a.clients ? b : a))
+    const fd = duplicate(socket)
+    socket.destroy()
+    if (fd === undefined) return
+    thread.clients++
+    order(thread.worker, { serve: fd })
+  }
+}
+
+function order(worker: Worker, what: Order): void {
+  worker.postMessage(what)
+}
+
+/** The thread's own descriptor of a socket; undefined where the client has gone already. */
+function duplicate(socket: Socket): number | undefined {
+  const { _handle } = socket as Socket & { _handle?: { fd?: number } | null }
+  const { fd = -1 } = _handle ?? {}
+  return fd < 0 ? undefined : (libc() as Libc).duplicate(fd)
+}
+
+/** As it was thrown in the thread. */
+function failure(message: string, stack: string | undefined): Error {
+  return stack === undefined ? new ConfigError(message) : Object.assign(new Error(message), { stack })
+}
