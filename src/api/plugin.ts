@@ -104,8 +104,8 @@ interface Definition<P extends Params, Instance> {
   readonly workers?: boolean
   /**
    * Called once, before several threads set the layer up: gives what they have in common. Each gets a copy
-   * (structured clone), so it is a seed, a file descriptor, the address of memory. Throw ConfigError where the
-   * values do not go with several threads.
+   * (structured clone), so it is a seed, a descriptor, shared memory. Throw ConfigError where the values do
+   * not go with several threads.
    */
   share?(values: Values<P>): MaybePromise<unknown>
   /** Called once for each server. Throw ConfigError where the values do not go together. */

@@ -1,6 +1,6 @@
 /**
- * One of the threads of `--workers`: a server of its own, of the same layers. The first thread gives it clients
- * by the file descriptors of their sockets, and tells it when to stop.
+ * One of the threads of `--workers`: a server of its own, of the same layers. The first thread gives it
+ * clients by the file descriptors of their sockets, and tells it when to stop.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { ConfigError, messageOf } from '../api/errors.js'

@@ -110,7 +110,7 @@ export class WorkerServer implements Served {
       for (const listener of this.#listeners) listener.close()
       // Threads that are being started stop as soon as they are told.
       const started = this.#ready?.catch(() => {}) ?? Promise.resolve()
-      this.#stop(started.then(() => Promise.all(this.#threads.map(({ stopped }) => stopped))))
+      this.#stop(started.then(() => allStopped(this.#threads)))
     }
     return this.stopped
   }
@@ -169,6 +169,12 @@ export class WorkerServer implements Served {
     thread.clients++
     order(thread.worker, { serve: fd })
   }
+}
+
+/** Waits for all, then throws the first StuckError: each of them has been logged. */
+async function allStopped(threads: readonly Thread[]): Promise<void> {
+  const ends = await Promise.allSettled(threads.map(({ stopped }) => stopped))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 function order(worker: Worker, what: Order): void {

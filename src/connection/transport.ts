@@ -42,9 +42,10 @@ export function overStream(stream: Duplex): Connect {
 }
 
 /**
- * A socket accepted with `pauseOnConnect`, or made in the same way. Node lets a socket receive into the program's memory (`onread`)
- * only when the program makes the socket, so a new one is made over the same handle, and the old one forgets
- * it. Where that is not possible in the running Node, the socket is used as any stream: slower, never wrong.
+ * A socket accepted with `pauseOnConnect`, or made in the same way. Node lets a socket receive into the
+ * program's memory (`onread`) only when the program makes the socket, so a new one is made over the same
+ * handle, and the old one forgets it. Where that is not possible in the running Node, the socket is used as
+ * any stream: slower, never wrong.
  */
 export function overSocket(accepted: Socket): Connect {
   return (receiver) => {
