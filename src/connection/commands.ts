@@ -21,11 +21,12 @@ import {
   NBD_EOVERFLOW,
 } from '../protocol/constants.js'
 import { errorName, errorNumber } from '../protocol/errno.js'
-import { inFlightBytesMax } from '../protocol/limits.js'
+import { inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import type { Request } from '../protocol/transmission.js'
 import { blockStatus, decodeStatusPayload, type MetaContext } from './block-status.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Gate } from './concurrency.js'
+import type { MemoryShare } from './memory-budget.js'
 import type { ReplyMode, ReplyQueue } from './reply-queue.js'
 import { commandName, type Refusal, refusal, type Terms } from './validate.js'
 
@@ -57,10 +58,13 @@ export class Commands {
   readonly #replies: ReplyQueue
   readonly #pool: BufferPool
   readonly #gate: Gate
+  readonly #share: MemoryShare
   readonly #log: Log
   readonly #events: CommandEvents
   #inFlight = 0
   #inFlightBytes = 0
+  /** Of the memory budget, for data that the client has not taken yet. */
+  #untakenBytes = 0
   #muted = false
 
   constructor(
@@ -68,6 +72,7 @@ export class Commands {
     replies: ReplyQueue,
     pool: BufferPool,
     gate: Gate,
+    share: MemoryShare,
     log: Log,
     events: CommandEvents,
   ) {
@@ -75,6 +80,7 @@ export class Commands {
     this.#replies = replies
     this.#pool = pool
     this.#gate = gate
+    this.#share = share
     this.#log = log
     this.#events = events
   }
@@ -87,6 +93,14 @@ export class Commands {
   /** True: the next request has to wait. */
   get full(): boolean {
     return this.#gate.full || this.#inFlightBytes >= inFlightBytesMax
+  }
+
+  /** The client has taken all answers: what was held for them is free. */
+  taken(): void {
+    if (this.#untakenBytes === 0) return
+    const bytes = this.#untakenBytes
+    this.#untakenBytes = 0
+    this.#share.release(bytes)
   }
 
   /** From now on answers are thrown away. */
@@ -105,8 +119,16 @@ export class Commands {
       this.#answer(request, answer)
     } catch (error) {
       this.fail(request, error)
+      this.#release(request, false)
     }
     return undefined
+  }
+
+  /** A READ is done with its device. Where its data is held, so is its share of the memory budget. */
+  #release(request: Request, held: boolean): void {
+    const bytes = request.type === NBD_CMD_READ ? budgeted(request) : 0
+    if (held) this.#untakenBytes += bytes
+    else this.#share.release(bytes)
   }
 
   /**
@@ -189,13 +211,17 @@ export class Commands {
   }
 
   #answer(request: Request, answer: Answer): void {
-    if (this.#muted) return
+    if (this.#muted) {
+      this.#release(request, false)
+      return
+    }
     if (answer instanceof StatusAnswer) {
       for (const [index, runs] of answer.runs.entries()) {
         const id = answer.contexts[index]?.id ?? 0
         this.#replies.status(request, id, runs, index === answer.runs.length - 1)
       }
-    } else if (request.type === NBD_CMD_READ && answer !== undefined) this.#replies.data(request, answer)
+    } else if (request.type === NBD_CMD_READ && answer !== undefined)
+      this.#release(request, this.#replies.data(request, answer))
     else this.#replies.done(request)
   }
 
@@ -208,6 +234,7 @@ export class Commands {
       this.#answer(request, await answer)
     } catch (error) {
       this.fail(request, error)
+      this.#release(request, false)
     }
     this.#inFlight--
     this.#inFlightBytes -= bytes
@@ -222,6 +249,11 @@ function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): numbe
     return NBD_EINVAL
   if (error === NBD_EOVERFLOW && !(type === NBD_CMD_READ && mode !== 'simple')) return NBD_EINVAL
   return error
+}
+
+/** What a request reserves of the memory budget, in bytes. */
+export function budgeted({ type, length }: Request): number {
+  return length >= largeBytesMin && (type === NBD_CMD_READ || type === NBD_CMD_WRITE) ? length : 0
 }
 
 const noBytes = new Uint8Array(0)

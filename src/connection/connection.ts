@@ -15,6 +15,7 @@ import type { BusyPoll } from './busy-poll.js'
 import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
+import { type MemoryBudget, MemoryShare } from './memory-budget.js'
 import { ReceiveBuffers } from './receive-buffer.js'
 import { move } from './states.js'
 import { Transmission } from './transmission.js'
@@ -27,6 +28,7 @@ export interface Host {
   readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
   readonly pool: BufferPool
   readonly busyPoll: BusyPoll
+  readonly budget: MemoryBudget
   readonly log: Log
   /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
   gate(): Gate
@@ -60,6 +62,7 @@ export class ClientConnection implements Connection {
   readonly #gate: Gate
   readonly #transport: Transport
   readonly #buffers: ReceiveBuffers
+  readonly #share: MemoryShare
   readonly #running = new Running()
   readonly #queue = new ByteQueue()
   readonly #peerOf: PeerOf
@@ -96,6 +99,9 @@ export class ClientConnection implements Connection {
       closed: (error) => this.#streamClosed(error),
     }
     this.#transport = connect(receiver)
+    this.#share = new MemoryShare(host.budget, this.#transport.stream, () => {
+      if (this.#phase?.waitsForClient) this.drop('it holds memory that others wait for, and does nothing')
+    })
     // Not at once: the first callback may ask for `closed`.
     this.closed = Promise.resolve().then(() => this.#live())
   }
@@ -188,6 +194,7 @@ export class ClientConnection implements Connection {
     })
     // Also what a filter called and did not wait for.
     await this.#running.settled()
+    this.#share.end()
     await this.#gate.run(() => this.#device?.device.close())
   }
 
@@ -291,13 +298,13 @@ export class ClientConnection implements Connection {
   }
 
   #begin(agreement: Agreement): void {
+    const { pool, busyPoll } = this.#host
     this.#phase = new Transmission({
-      agreement,
+      ...{ agreement, pool, busyPoll },
       transport: this.#transport,
       buffers: this.#buffers,
-      pool: this.#host.pool,
       gate: this.#gate,
-      busyPoll: this.#host.busyPoll,
+      share: this.#share,
       log: this.#log,
       events: {
         active: () => this.#active(),

@@ -104,8 +104,14 @@ export class ReplyQueue {
     this.#advance(at + 6 + text.length)
   }
 
-  /** All that a READ asked for. */
-  data(request: Request, data: Data): void {
+  /** All that a READ asked for. True where memory of the pool is held until the socket has taken it. */
+  data(request: Request, data: Data): boolean {
+    const held = this.#batchHeld.length
+    this.#data(request, data)
+    return this.#batchHeld.length > held
+  }
+
+  #data(request: Request, data: Data): void {
     if (this.#mode === 'simple') {
       this.#room(simpleReplyBytes)
       this.#simple(request, 0)

@@ -24,7 +24,8 @@ import {
   requestBytes,
 } from '../protocol/transmission.js'
 import type { BufferPool } from './buffer-pool.js'
-import type { Agreement, Commands } from './commands.js'
+import { type Agreement, budgeted, type Commands } from './commands.js'
+import type { MemoryShare } from './memory-budget.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import type { ReplyQueue } from './reply-queue.js'
 import { commandName, payloadBytes, type Refusal, refusal } from './validate.js'
@@ -54,6 +55,7 @@ export class Requests {
   readonly #replies: ReplyQueue
   readonly #buffers: ReceiveBuffers
   readonly #pool: BufferPool
+  readonly #share: MemoryShare
   readonly #events: RequestEvents
   /** The request in hand: the same object for each, so that a request costs no memory. */
   readonly #request: Request = emptyRequest()
@@ -71,6 +73,8 @@ export class Requests {
   /** In the order they came: more may come after we asked for no more. */
   #tails: Tail[] = []
   #refuseAll = false
+  /** The request in hand is valid, and waits for memory. */
+  #parked = false
   #stopped = false
 
   constructor(
@@ -79,6 +83,7 @@ export class Requests {
     replies: ReplyQueue,
     buffers: ReceiveBuffers,
     pool: BufferPool,
+    share: MemoryShare,
     events: RequestEvents,
   ) {
     this.#agreement = agreement
@@ -87,6 +92,7 @@ export class Requests {
     this.#replies = replies
     this.#buffers = buffers
     this.#pool = pool
+    this.#share = share
     this.#events = events
   }
 
@@ -101,7 +107,7 @@ export class Requests {
 
   /** True when nothing received waits to be looked at or run. What is only thrown away keeps nobody. */
   get idle(): boolean {
-    return this.#tails.length === 0 && this.#payload === undefined
+    return this.#tails.length === 0 && this.#payload === undefined && !this.#parked
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
@@ -121,6 +127,11 @@ export class Requests {
     const payload = this.#payload
     if (payload === undefined || payload.length - this.#filled < receiveIntoPlaceBytes) return undefined
     return payload.subarray(this.#filled)
+  }
+
+  /** True: the request in hand waits for memory that others hold. */
+  get parked(): boolean {
+    return this.#parked
   }
 
   /** True: everything received was looked at, and more may come. */
@@ -164,6 +175,7 @@ export class Requests {
   }
 
   get #full(): boolean {
+    if (this.#parked) return true
     // Refused requests wait for no device, but they do wait for the client to take its answers.
     return this.#replies.congested || (this.#commands.full && !this.#refuseAll)
   }
@@ -182,6 +194,9 @@ export class Requests {
         at += skipped
         if (this.#skip > 0) break
         this.#commands.refuse(this.#request, this.#refused)
+      } else if (this.#parked) {
+        at = this.#begin(buffer, at, end)
+        if (this.#parked) break
       } else if (at === end || this.#full) break
       else if (this.#headLength > 0 || end - at < headerBytes) {
         const taken = Math.min(headerBytes - this.#headLength, end - at)
@@ -213,7 +228,17 @@ export class Requests {
       this.#events.disconnected()
       return end
     }
+    return this.#begin(buffer, at, end)
+  }
+
+  /**
+   * Refuses the request in hand, or begins to run it, or parks it. Its payload, if any, begins at `at`.
+   * Returns where to go on.
+   */
+  #begin(buffer: ReceiveBuffer, at: number, end: number): number {
+    const request = this.#request
     const payload = payloadBytes(request, this.#agreement.mode)
+    this.#parked = false
     const refused = this.#refuse(request, payload)
     if (refused) {
       if (payload > payloadDrainBytesMax) {
@@ -224,6 +249,11 @@ export class Requests {
       this.#refused = refused
       this.#skip = payload
       if (payload === 0) this.#commands.refuse(request, refused)
+      return at
+    }
+    const bytes = budgeted(request)
+    if (bytes > 0 && !this.#share.reserve(bytes)) {
+      this.#parked = true
       return at
     }
     if (payload === 0) {
@@ -258,6 +288,7 @@ export class Requests {
     const isLarge = request.type === NBD_CMD_WRITE && missing >= receiveIntoPlaceBytes
     const window = isLarge ? this.#commands.window(request) : undefined
     this.#inWindow = window !== undefined
+    if (window) this.#share.release(budgeted(request))
     this.#payload = window ?? this.#pool.take(payload)
     this.#filled = 0
   }
@@ -276,9 +307,14 @@ export class Requests {
       void this.#commands.run(this.#request, payload)
       return
     }
+    const bytes = budgeted(this.#request)
+    const done = () => {
+      this.#pool.give(payload)
+      this.#share.release(bytes)
+    }
     const waiting = this.#runWith(payload)
-    if (waiting) void waiting.then(() => this.#pool.give(payload))
-    else this.#pool.give(payload)
+    if (waiting) void waiting.then(done)
+    else done()
   }
 
   #runWith(payload: Uint8Array): Promise<void> | undefined {

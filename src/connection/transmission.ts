@@ -8,6 +8,7 @@ import type { BufferPool } from './buffer-pool.js'
 import type { BusyPoll } from './busy-poll.js'
 import { type Agreement, Commands } from './commands.js'
 import type { Gate } from './concurrency.js'
+import type { MemoryShare } from './memory-budget.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import { ReplyQueue } from './reply-queue.js'
 import { type RequestEvents, Requests } from './requests.js'
@@ -28,6 +29,7 @@ export interface TransmissionParts {
   readonly buffers: ReceiveBuffers
   readonly pool: BufferPool
   readonly gate: Gate
+  readonly share: MemoryShare
   readonly busyPoll: BusyPoll
   readonly log: Log
   readonly events: TransmissionEvents
@@ -37,6 +39,7 @@ export class Transmission {
   readonly #transport: Transport
   readonly #buffers: ReceiveBuffers
   readonly #gate: Gate
+  readonly #share: MemoryShare
   readonly #busyPoll: BusyPoll
   readonly #events: TransmissionEvents
   readonly #replies: ReplyQueue
@@ -49,22 +52,34 @@ export class Transmission {
   /** False while the client is held back. */
   #reading = false
   #waitsForGate = false
+  #waitsForMemory = false
   #flushScheduled = false
   #ended = false
   /** While requests are looked at, nothing is at rest, whatever the counts say. */
   #looking = false
 
-  constructor({ agreement, transport, buffers, pool, gate, busyPoll, log, events }: TransmissionParts) {
+  constructor({
+    agreement,
+    transport,
+    buffers,
+    pool,
+    gate,
+    share,
+    busyPoll,
+    log,
+    events,
+  }: TransmissionParts) {
     this.#transport = transport
     this.#buffers = buffers
     this.#gate = gate
+    this.#share = share
     this.#busyPoll = busyPoll
     this.#events = events
     this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
-    this.#commands = new Commands(agreement, this.#replies, pool, gate, log, {
+    this.#commands = new Commands(agreement, this.#replies, pool, gate, share, log, {
       settled: () => this.#settled(),
     })
-    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, events)
+    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, share, events)
   }
 
   /** Requests that wait for their device. */
@@ -75,6 +90,11 @@ export class Transmission {
   /** True in the middle of a header or a payload, with all that was received looked at. */
   get starved(): boolean {
     return this.#requests.starved
+  }
+
+  /** True while it is the client's turn: to take answers, or to send the rest of a request. */
+  get waitsForClient(): boolean {
+    return this.#replies.pendingBytes > 0 || this.#requests.starved
   }
 
   /** True when everything received was answered, and the socket has taken the answers. */
@@ -153,7 +173,7 @@ export class Transmission {
 
   #afterBatch(): void {
     if (this.#ended) return
-    this.#replies.flush()
+    this.#write()
     if (this.#commands.inFlight === 0) this.#busyPoll.answered()
     const { open } = this.#requests
     if (open && !this.#reading) this.#transport.resume()
@@ -166,6 +186,13 @@ export class Transmission {
         this.#goOn()
       })
     }
+    if (this.#requests.parked && !this.#waitsForMemory) {
+      this.#waitsForMemory = true
+      this.#share.whenReleased(() => {
+        this.#waitsForMemory = false
+        this.#goOn()
+      })
+    }
     this.#events.active()
   }
 
@@ -174,9 +201,15 @@ export class Transmission {
     if (!this.#reading && !this.#ended && !this.#looking) this.#look(() => this.#requests.resume())
   }
 
+  #write(): void {
+    this.#replies.flush()
+    if (this.#replies.pendingBytes === 0) this.#commands.taken()
+  }
+
   /** The socket has taken everything. */
   #taken(): void {
     if (this.#ended) return
+    this.#commands.taken()
     this.#goOn()
     this.#events.active()
   }
@@ -198,7 +231,7 @@ export class Transmission {
   #flush = (): void => {
     this.#flushScheduled = false
     if (this.#ended) return
-    this.#replies.flush()
+    this.#write()
     this.#events.active()
   }
 }

@@ -52,6 +52,18 @@ export const inFlightMax = 16
  */
 export const inFlightBytesMax = 64 * MiB
 
+/**
+ * A READ or WRITE of so much counts against `budgetBytes`: what is shorter is bounded by what one connection
+ * may have in flight and unsent.
+ */
+export const largeBytesMin = 128 * KiB
+
+/** Memory that the large requests of all clients may hold: three of the largest. */
+export const budgetBytes = 3 * payloadBytesMax
+
+/** A client that holds it while others wait is dropped after so long without a byte, in ms. */
+export const stallMs = 10_000
+
 /** Replies that the socket has not taken yet. Beyond it the connection stops reading. */
 export const outputBytesMax = 2 * MiB
 
@@ -88,6 +100,7 @@ export const holeBytesMin = 512
 assert.ok(optionBytesMax >= 4 * stringBytesMax && optionBytesMax <= optionDrainBytesMax)
 assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payloadDrainBytesMax)
 assert.ok(inFlightBytesMax >= payloadBytesMax)
+assert.ok(largeBytesMin > receiveBytes && budgetBytes >= payloadBytesMax)
 assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= batchBytesMax && batchBytesMax <= outputBytesMax)
 assert.ok(bulkHeadBytes < receiveIntoPlaceBytes && receiveIntoPlaceBytes <= bulkBytesMin)
 assert.ok(4 + 8 * descriptorsMax <= payloadBytesMax)

@@ -19,6 +19,7 @@ import { BufferPool } from '../connection/buffer-pool.js'
 import { BusyPoll } from '../connection/busy-poll.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
+import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overDescriptor, overSocket, overStream } from '../connection/transport.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
 import { addressOf, listen, peerOf, uriOf } from './listen.js'
@@ -176,6 +177,7 @@ class NbdServer implements Server {
       },
       pool: new BufferPool(),
       busyPoll: new BusyPoll(busyPollUs),
+      budget: new MemoryBudget(),
       log: this.#log,
       gate: gates(concurrency, threads),
     }
