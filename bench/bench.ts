@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   const kept = { machine: where, pairs: options.pairs, rows: results }
   const isFull = !options.quick && options.words.length === 0
   if (options.quick) await compare(chosen, results, options, images)
-  images.remove()
+  images.removeAll()
   for (const path of isFull ? writeFull(kept, rows) : []) say(`${path} is written`)
   if (options.save) say(`${writeQuick(kept)} is written`)
   say(`${((performance.now() - start) / 1000).toFixed(0)} s`)

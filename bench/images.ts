@@ -1,7 +1,9 @@
 /** Images of disks, each made once, when a row first needs it. */
 import { randomFillSync } from 'node:crypto'
+import { rmSync, writeSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { makeFolder, removeFolder, run } from './children.js'
 import type { Image } from './row.js'
 
@@ -21,8 +23,15 @@ export class Images {
     return path
   }
 
-  /** They are large. */
-  remove(): void {
+  /** One that no other row needs: it is large. */
+  remove(image: Image): void {
+    const path = this.#made.get(image.name)
+    if (path === undefined) return
+    rmSync(path)
+    this.#made.delete(image.name)
+  }
+
+  removeAll(): void {
     removeFolder(this.#folder)
   }
 }
@@ -31,10 +40,11 @@ async function make(path: string, { bytes, holeBytes }: Image): Promise<void> {
   const file = await open(path, 'wx')
   try {
     await file.truncate(bytes)
-    if (holeBytes === undefined) await fill(file, bytes)
-    else await fillBetween(file, bytes, holeBytes)
-    // What is written back later would disturb what is measured then.
-    await file.datasync()
+    if (holeBytes === undefined) {
+      await fill(file, bytes)
+      // What is written back later would disturb what is measured then.
+      await file.datasync()
+    } else await fillBetween(file, bytes, holeBytes)
   } finally {
     await file.close()
   }
@@ -49,15 +59,16 @@ async function fill(file: FileHandle, bytes: number): Promise<void> {
   }
 }
 
-/** Data first, then a hole as long. Many at a time: each of them is small. */
-async function fillBetween(file: FileHandle, bytes: number, holeBytes: number): Promise<void> {
+/**
+ * Data first, then a hole as long. It is not written back, which takes minutes for a million pieces: whether
+ * they are data does not depend on that.
+ */
+async function fillBetween({ fd }: FileHandle, bytes: number, holeBytes: number): Promise<void> {
   const piece = Buffer.alloc(holeBytes, 'data')
-  const atOnce = 256
-  for (let at = 0; at < bytes; at += 2 * holeBytes * atOnce) {
-    const offsets = Array.from({ length: atOnce }, (_, index) => at + 2 * holeBytes * index)
-    await Promise.all(
-      offsets.filter((offset) => offset < bytes).map((offset) => file.write(piece, 0, piece.length, offset)),
-    )
+  for (let count = 0, at = 0; at < bytes; count++, at += 2 * holeBytes) {
+    writeSync(fd, piece, 0, piece.length, at)
+    // Now and then a signal must get through.
+    if (count % 4096 === 0) await turn()
   }
 }
 

@@ -42,6 +42,7 @@ export async function measure(row: Row, options: MeasureOptions): Promise<RowRes
     return { name, ...measures, figures: {}, failed: (error as Error).message }
   } finally {
     await Promise.all([...servers.values()].map((server) => server.stop()))
+    if (row.disk.image?.holeBytes !== undefined) options.images.remove(row.disk.image)
   }
   return judge(row, everyone)
 }

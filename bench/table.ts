@@ -14,10 +14,10 @@ export function cellsOf(result: RowResult): string[] {
   const ratio = ratioOf(result)
   return [
     why === undefined ? name : `${name}, ${why}`,
-    ratio ? `${plain(ratio.median)} (${plain(ratio.min)} to ${plain(ratio.max)})` : '',
+    ratio ? spread(ratio) : '',
     `${pair(both.map((each) => each?.figure))} ${unit}`,
     pair(both.map((each) => each?.cpuUsPerRequest)),
-    both.map((each) => memory(each?.residentMiB, each?.peakMiB)).join(', '),
+    both.flatMap((each) => memory(each?.residentMiB, each?.peakMiB)).join(', '),
     others(result).join(', '),
   ]
 }
@@ -40,13 +40,18 @@ function isOfMain(name: string): boolean {
   return main.some((each) => each === name)
 }
 
+/** `1.50 (1.20 to 1.90)`. */
+function spread({ median, min, max }: Spread): string {
+  return `${plain(median)} (${plain(min)} to ${plain(max)})`
+}
+
 function pair(values: readonly (number | undefined)[]): string {
   const known = values.filter((value) => value !== undefined)
   return known.map(plain).join(', ')
 }
 
-function memory(resident: number | undefined, peak: number | undefined): string {
-  return resident === undefined || peak === undefined ? '' : `${resident.toFixed(0)} (${peak.toFixed(0)})`
+function memory(resident: number | undefined, peak: number | undefined): string[] {
+  return resident === undefined || peak === undefined ? [] : [`${resident.toFixed(0)} (${peak.toFixed(0)})`]
 }
 
 /** Three digits, and thousands as k. */
@@ -54,11 +59,6 @@ export function plain(value: number): string {
   if (value >= 10_000) return `${(value / 1000).toFixed(0)}k`
   if (value >= 100) return value.toFixed(0)
   return value >= 10 ? value.toFixed(1) : value.toFixed(2)
-}
-
-/** `1.50 (1.20 to 1.90)`. */
-export function spread({ median, min, max }: Spread): string {
-  return `${plain(median)} (${plain(min)} to ${plain(max)})`
 }
 
 /** Lines whose columns stand below each other, for names up to `nameWidth`. */
