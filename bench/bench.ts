@@ -12,7 +12,7 @@ import type { Row } from './row.js'
 import { rows } from './rows.js'
 import { cellsOf, heading, line, notMeasured } from './table.js'
 
-/** How long a client runs that is told how long. */
+/** How long the load client runs each time. */
 const [fullSeconds, quickSeconds] = [0.5, 0.4]
 
 const say = (message: string) => console.log(`# ${message}`)

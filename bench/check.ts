@@ -1,4 +1,4 @@
-/** Figures of today beside those that were kept, and when they are so much worse that something must be wrong. */
+/** Figures of today beside those that were kept, and when they are so bad that something must be wrong. */
 import { type RowResult, ratioOf } from './result.js'
 import { plain } from './table.js'
 

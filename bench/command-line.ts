@@ -1,16 +1,17 @@
 /** The command line of the benchmark. */
 import { parseArgs } from 'node:util'
 import { parseInteger } from '../src/api/parse.js'
+import { programOf } from './programs.js'
 import type { Row } from './row.js'
 
 export const help = `npm run bench -- [options] [WORD...]
 
-Serves the same disks with nbdkit and with nbdkit-ts, drives both in turn with the same clients, and prints how
-much faster ours is: above 1 is better for us, also where less is better. With words, only the rows with one
-of them in their name.
+Serves the same disks with nbdkit and with nbdkit-ts, drives both in turn with the same clients, and prints
+how much faster ours is: above 1 is better for us, also where less is better. With words, only the rows with
+one of them in their name.
 
-Without words it takes about 25 minutes, and writes bench/results/full.json, the figures in docs/performance.md
-and docs/performance.svg.
+Without words it takes about 25 minutes, and writes bench/results/full.json, docs/performance.svg, and the
+figures in docs/performance.md.
 
   --quick      few rows, each a short time, compared with bench/results/quick.json: about a minute
   --save       with --quick: write bench/results/quick.json
@@ -50,9 +51,14 @@ export function parseOptions(args: readonly string[]): Options {
 
 /** @throws Error for a word that is in no name. */
 export function choose(rows: readonly Row[], { words, quick }: Options): readonly Row[] {
-  const all = quick ? rows.filter((row) => row.quick) : rows
+  const all = quick ? rows.filter((row) => row.quick).map(withNbdkitOnly) : rows
   for (const word of words)
     if (!all.some(({ name }) => name.includes(word)))
       throw new Error(`no row has "${word}" in its name: --list prints all names`)
   return words.length === 0 ? all : all.filter(({ name }) => words.some((word) => name.includes(word)))
+}
+
+/** There is no time for the servers of others. */
+function withNbdkitOnly(row: Row): Row {
+  return { ...row, others: (row.others ?? []).filter((other) => programOf(other) === undefined) }
 }

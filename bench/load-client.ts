@@ -59,7 +59,7 @@ export class LoadClient {
   #random: number
   #unsent: number
   #isWriting = false
-  /** The reply that is being received: whose it is, what is still to come of it, and whether it is the last. */
+  /** What is being received: whose reply it is, what is still to come, and whether it is the last of it. */
   #slot = 0
   #left = 0
   #isLast = true

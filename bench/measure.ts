@@ -1,6 +1,6 @@
 /**
- * Measures one row. All its servers run at once and are driven in turn, so that what disturbs one disturbs the
- * other.
+ * Measures one row. All its servers run at once and are driven in turn, so that what disturbs one disturbs
+ * the other.
  */
 import { drive, load, startUp } from './clients.js'
 import { forget, type Images } from './images.js'
@@ -12,7 +12,7 @@ import { type Server, serve } from './servers.js'
 
 export interface MeasureOptions {
   readonly pairs: number
-  /** How long a client runs that is told how long. fio takes twice as long: it starts slowly. */
+  /** How long the load client runs. */
   readonly seconds: number
   readonly images: Images
 }
@@ -74,9 +74,7 @@ async function sample(run: Run, gathered: Gathered, servers: Map<Contender, Serv
   if (isNew && disk.fill) await load(disk.fill, server)
   if (disk.uncached) await forget(paths.image)
   const before = cpuUs(server.pid)
-  gathered.samples.push(
-    await drive(row, server, paths.source, client.program === 'fio' ? 2 * seconds : seconds),
-  )
+  gathered.samples.push(await drive(row, server, paths.source, seconds))
   gathered.cpuUs += cpuUs(server.pid) - before
   if (client.program !== 'hold') return
   // Memory once taken is seldom given back: the next begins anew.

@@ -10,7 +10,7 @@ export function cpuUs(pid: number): number {
   return cpuUsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'))
 }
 
-/** From the text of /proc/PID/stat. The name of a program may hold blanks and brackets: it ends at the last. */
+/** From /proc/PID/stat. The name of a program may hold blanks and brackets: it ends at the last bracket. */
 export function cpuUsIn(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const [user, system] = [Number(fields[11]), Number(fields[12])]
