@@ -95,18 +95,22 @@ function columns(name: string, cells: readonly string[], nameWidth: number): str
 function tellTheRest(results: readonly RowResult[]): void {
   const failed = results.filter((result) => result.failed !== undefined)
   const skipped = results.filter((result) => result.skipped !== undefined)
-  const others = results.flatMap(({ name, figures }) =>
-    Object.entries(figures).flatMap(([contender, { failed: why }]) =>
-      why === undefined ? [] : [`${contender} failed: ${name}: ${why}`],
-    ),
-  )
   for (const result of [...failed, ...skipped]) console.log(`${result.name}: ${notMeasured(result)}`)
-  for (const text of others) console.log(text)
+  const others = results.flatMap(({ figures }) => Object.entries(figures))
+  const othersFailed = others.flatMap(([name, figures]) => reason(name, figures.failed))
+  const othersSkipped = others.flatMap(([name, figures]) => reason(name, figures.skipped))
+  for (const [what, reasons] of Object.entries({ failed: othersFailed, skipped: othersSkipped }))
+    for (const why of new Set(reasons))
+      console.log(`${what} ${reasons.filter((each) => each === why).length} times: ${why}`)
   const measured = results.length - failed.length - skipped.length
-  console.log(
-    `${measured} measured, ${failed.length} failed, ${skipped.length} skipped, ${others.length} others failed`,
-  )
-  if (failed.length > 0 || others.length > 0 || measured === 0) process.exitCode = 1
+  const counts = [`${measured} measured`, `${failed.length} failed`, `${skipped.length} skipped`]
+  counts.push(`beside nbdkit ${othersFailed.length} failed, ${othersSkipped.length} skipped`)
+  console.log(counts.join(', '))
+  if (failed.length > 0 || othersFailed.length > 0 || measured === 0) process.exitCode = 1
+}
+
+function reason(name: string, why: string | undefined): string[] {
+  return why === undefined ? [] : [`${name}: ${why}`]
 }
 
 main().catch((error: Error) => {

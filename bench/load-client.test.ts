@@ -26,7 +26,7 @@ function settings(mode: RequestMode, more: Partial<RequestSettings> = {}): Reque
 /** A disk in memory that counts what is asked of it. */
 async function counting(t: TestContext, failing = false) {
   const counts = { read: 0, write: 0, flush: 0, open: 0 }
-  const written = new Set<number>()
+  const written = new Map<number, number>()
   const plugin = definePlugin({
     name: 'counting',
     description: 'for tests',
@@ -41,9 +41,9 @@ async function counting(t: TestContext, failing = false) {
             counts.read++
             return alloc(length)
           },
-          write(offset) {
+          write(offset, { length }) {
             counts.write++
-            written.add(offset)
+            written.set(offset, length)
           },
           flush: () => void counts.flush++,
         }
@@ -91,9 +91,20 @@ describe('the load client', () => {
     await loadRequests(target, all, untimed)
     assert.equal(counts.write, 128)
     assert.deepEqual(
-      [...written].sort((a, b) => a - b),
+      [...written.keys()].sort((a, b) => a - b),
       Array.from({ length: 128 }, (_, index) => index * 8192),
     )
+  })
+
+  test('writes large blocks, all with one payload', async (t) => {
+    const { counts, written, target } = await counting(t)
+    const large = { blockBytes: 65536, stepBytes: 65536, sequential: true, count: 100 }
+    await loadRequests(target, settings('write', large), untimed)
+    assert.equal(counts.write, 100)
+    assert.deepEqual([...written].sort(([a], [b]) => a - b).slice(0, 2), [
+      [0, 65536],
+      [65536, 65536],
+    ])
   })
 
   test('shares the work of several connections', async (t) => {

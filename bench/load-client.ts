@@ -35,6 +35,9 @@ export interface RequestSettings {
   readonly count: number
 }
 
+/** Payloads from here on are not in the batch: all requests send the same one, which stays in the cache. */
+const sharedPayloadBytesMin = 32 * 1024
+
 /** Of all connections: one buffer stays in the cache. A larger one would gain nothing. */
 const received = Buffer.allocUnsafe(256 * 1024)
 
@@ -47,6 +50,8 @@ export class LoadClient {
   readonly #batch: Buffer
   readonly #batchView: DataView
   readonly #strideBytes: number
+  /** Where all requests have the same payload: the requests of the batch one by one, and that payload. */
+  readonly #shared: { readonly requests: readonly Buffer[]; readonly payload: Buffer } | undefined
   /** What comes behind a simple reply. */
   readonly #payloadBytes: number
   /** Slots that no request has; a cookie is the number of a slot. */
@@ -77,9 +82,14 @@ export class LoadClient {
     this.#view = viewOf(received)
     const length = mode === 'flush' ? 0 : blockBytes
     const payload = mode === 'write' ? Buffer.alloc(blockBytes, 'written') : Buffer.alloc(0)
-    const request = encodeRequest({ type: types[mode], length, payload })
+    const isShared = payload.length >= sharedPayloadBytesMin
+    const request = encodeRequest({ type: types[mode], length, ...(isShared ? {} : { payload }) })
     this.#strideBytes = request.length
     this.#batch = Buffer.concat(Array.from({ length: depth }, () => request))
+    const slices = Array.from({ length: depth }, (_, at) =>
+      this.#batch.subarray(at * request.length, (at + 1) * request.length),
+    )
+    this.#shared = isShared ? { requests: slices, payload } : undefined
     this.#batchView = viewOf(this.#batch)
     this.#payloadBytes = mode === 'read' ? blockBytes : 0
     this.#free = Uint32Array.from({ length: depth }, (_, index) => depth - 1 - index)
@@ -128,8 +138,19 @@ export class LoadClient {
     }
     const { socket } = this.#wire
     this.#isWriting = true
-    socket.write(end === this.#batch.length ? this.#batch : this.#batch.subarray(0, end), this.#written)
+    if (this.#shared) this.#writeShared(this.#shared, end / this.#strideBytes)
+    else socket.write(end === this.#batch.length ? this.#batch : this.#batch.subarray(0, end), this.#written)
     if (socket.writableLength === 0) this.#isWriting = false
+  }
+
+  #writeShared({ requests, payload }: { requests: readonly Buffer[]; payload: Buffer }, count: number): void {
+    const { socket } = this.#wire
+    socket.cork()
+    for (let at = 0; at < count; at++) {
+      socket.write(requests[at] ?? payload)
+      socket.write(payload, at === count - 1 ? this.#written : undefined)
+    }
+    socket.uncork()
   }
 
   readonly #written = (): void => {

@@ -31,10 +31,10 @@ export async function measure(row: Row, options: MeasureOptions): Promise<RowRes
     const paths = { image, source: source ? await images.pathOf(source) : '' }
     for (let pair = 0; pair < (row.pairs ?? options.pairs); pair++)
       for (const [contender, gathered] of everyone)
-        if (gathered.failed === undefined)
+        if (gathered.end === undefined)
           await sample({ row, contender, paths, seconds: options.seconds }, gathered, servers).catch(
             (error: Error) => {
-              gathered.failed = error.message
+              gathered.end = { failed: error.message }
             },
           )
     for (const [contender, { pid }] of servers) remember(everyone.get(contender), pid)
@@ -49,8 +49,8 @@ export async function measure(row: Row, options: MeasureOptions): Promise<RowRes
 
 function gather(contender: Contender): Gathered {
   const program = programOf(contender)
-  const failed = program && find(program) === undefined ? missing(program) : undefined
-  return { samples: [], cpuUs: 0, memory: undefined, failed }
+  const end = program && find(program) === undefined ? { skipped: missing(program) } : undefined
+  return { samples: [], cpuUs: 0, memory: undefined, end }
 }
 
 interface Run {
@@ -84,15 +84,15 @@ async function sample(run: Run, gathered: Gathered, servers: Map<Contender, Serv
 }
 
 function remember(gathered: Gathered | undefined, pid: number): void {
-  if (gathered && gathered.failed === undefined) gathered.memory = memoryOf(pid)
+  if (gathered && gathered.end === undefined) gathered.memory = memoryOf(pid)
 }
 
 function judge(row: Row, everyone: ReadonlyMap<Contender, Gathered>): RowResult {
   const { name, measures, limit } = row
   const ours = everyone.get('ours')
   const failed = (['ours', 'nbdkit'] as const).flatMap((contender) => {
-    const why = everyone.get(contender)?.failed
-    return why === undefined ? [] : [`${contender}: ${why}`]
+    const end = everyone.get(contender)?.end
+    return end === undefined ? [] : [`${contender}: ${Object.values(end).join()}`]
   })
   if (ours === undefined || failed.length > 0)
     return { name, ...measures, figures: {}, failed: failed.join('; ') }

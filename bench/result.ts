@@ -9,8 +9,8 @@ export interface Gathered {
   readonly samples: Sample[]
   cpuUs: number
   memory: Memory | undefined
-  /** Why nothing more is gathered. */
-  failed: string | undefined
+  /** Why nothing more is gathered, if nothing is. */
+  end: { readonly failed: string } | { readonly skipped: string } | undefined
 }
 
 export interface Figures {
@@ -25,6 +25,7 @@ export interface Figures {
   readonly peakMiB?: number
   /** Why there are no figures. */
   readonly failed?: string
+  readonly skipped?: string
 }
 
 export interface RowResult extends Measure {
@@ -42,8 +43,8 @@ function rounded(value: number): number {
 }
 
 export function figuresOf(gathered: Gathered, ours: Gathered, row: Row): Figures {
-  const { samples, failed, memory } = gathered
-  if (failed !== undefined) return { failed }
+  const { samples, end, memory } = gathered
+  if (end !== undefined) return end
   const values = samples.map(({ figure }) => figure)
   const requests = samples.reduce((sum, sample) => sum + sample.requests, 0)
   const ourValues = ours.samples.map(({ figure }) => figure)

@@ -14,6 +14,7 @@ const measured: RowResult = {
     nbdkit: { figure: 120_000, ratio: ratio(2.5), cpuUsPerRequest: 6, residentMiB: 5, peakMiB: 9 },
     'qemu-nbd': { figure: 70_000, ratio: ratio(4) },
     'nbd-server': { failed: 'it burns' },
+    'no filters': { skipped: 'there are none' },
   },
 }
 const failed: RowResult = { name: 'start', ...seconds, figures: {}, failed: 'ours: it burns' }
@@ -27,7 +28,7 @@ describe('a line', () => {
       '300k, 120k requests/s',
       '2.50, 6.00',
       '60 (64), 5 (9)',
-      'qemu-nbd 4.00, nbd-server failed',
+      'qemu-nbd 4.00, nbd-server failed, no filters skipped',
     ]))
   test('has nothing where nothing was measured', () =>
     assert.deepEqual(

@@ -31,7 +31,7 @@ export function notMeasured({ failed, skipped }: RowResult): string | undefined 
 function others({ figures }: RowResult): string[] {
   return Object.entries(figures).flatMap(([name, { ratio, failed }]) => {
     if (isOfMain(name)) return []
-    return [`${name} ${ratio ? plain(ratio.median) : failed === undefined ? '' : 'failed'}`]
+    return [`${name} ${ratio ? plain(ratio.median) : failed === undefined ? 'skipped' : 'failed'}`]
   })
 }
 
