@@ -23,11 +23,23 @@ const clients = {
  * @throws Error when apt-get fails.
  */
 export function installClients(say) {
-  const missing = Object.keys(clients).filter((name) => !clients[name].every(isThere))
+  installPackages(clients, 'Tests that need them are skipped.', say)
+}
+
+/**
+ * The same for other programs.
+ *
+ * @param {Record<string, string[]>} packages Programs by the Debian package that they come with.
+ * @param {string} without What becomes of it where they stay missing.
+ * @param {(message: string) => void} say
+ * @throws Error when apt-get fails.
+ */
+export function installPackages(packages, without, say) {
+  const missing = Object.keys(packages).filter((name) => !packages[name].every(isThere))
   if (missing.length === 0) return
   if (!existsSync('/etc/debian_version') || process.getuid?.() !== 0) {
-    const commands = missing.flatMap((name) => clients[name]).join(', ')
-    say(`missing: ${commands}. Tests that need them are skipped.`)
+    const commands = missing.flatMap((name) => packages[name]).join(', ')
+    say(`missing: ${commands}. ${without}`)
     say(`Debian has them in the packages ${missing.join(' ')}`)
     return
   }

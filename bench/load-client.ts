@@ -1,0 +1,234 @@
+/**
+ * A client that costs as little as it can, so that the server is what is measured: requests are built before,
+ * all that may go goes in one write, replies are walked where they were received, and payloads are skipped.
+ */
+import { viewOf } from '../src/protocol/bytes.js'
+import {
+  NBD_CMD_FLUSH,
+  NBD_CMD_READ,
+  NBD_CMD_WRITE,
+  NBD_REPLY_FLAG_DONE,
+  NBD_REPLY_TYPE_ERROR,
+  NBD_SIMPLE_REPLY_MAGIC,
+  NBD_STRUCTURED_REPLY_MAGIC,
+} from '../src/protocol/constants.js'
+import { chunkBytes, simpleReplyBytes } from '../src/protocol/transmission.js'
+import { encodeRequest } from '../src/testing/raw-client.js'
+import type { Tally } from './load-tally.js'
+import { type Target, Wire } from './load-wire.js'
+
+const types = { read: NBD_CMD_READ, write: NBD_CMD_WRITE, flush: NBD_CMD_FLUSH }
+export type RequestMode = keyof typeof types
+
+export interface RequestSettings {
+  readonly mode: RequestMode
+  /** Bytes of each request. */
+  readonly blockBytes: number
+  /** From one offset to the next: as much as a block, or more to leave holes. */
+  readonly stepBytes: number
+  /** Requests in flight on each connection. */
+  readonly depth: number
+  /** Offsets one after the other, else at random. */
+  readonly sequential: boolean
+  readonly structured: boolean
+  /** Requests of each connection, after which it ends. */
+  readonly count: number
+}
+
+/** Payloads from here on are not in the batch: all requests send the same one, which stays in the cache. */
+const sharedPayloadBytesMin = 32 * 1024
+
+/** Of all connections: one buffer stays in the cache. A larger one would gain nothing. */
+const received = Buffer.allocUnsafe(256 * 1024)
+
+export class LoadClient {
+  readonly #settings: RequestSettings
+  readonly #tally: Tally
+  readonly #wire: Wire
+  readonly #view: DataView
+  /** Room for `depth` requests, one behind the other. Of each only cookie and offset change. */
+  readonly #batch: Buffer
+  readonly #batchView: DataView
+  readonly #strideBytes: number
+  /** Where all requests have the same payload: the requests of the batch one by one, and that payload. */
+  readonly #shared: { readonly requests: readonly Buffer[]; readonly payload: Buffer } | undefined
+  /** What comes behind a simple reply. */
+  readonly #payloadBytes: number
+  /** Slots that no request has; a cookie is the number of a slot. */
+  readonly #free: Uint32Array
+  #freeCount: number
+  /** 1 while the request of this slot is in flight. */
+  readonly #busy: Uint8Array
+  #blocks = 0
+  #next = 0
+  #random: number
+  #unsent: number
+  #isWriting = false
+  /** What is being received: whose reply it is, what is still to come, and whether it is the last of it. */
+  #slot = 0
+  #left = 0
+  #isLast = true
+  /** The begin of a header that came in pieces. */
+  readonly #header = Buffer.alloc(chunkBytes)
+  readonly #headerView = viewOf(this.#header)
+  #headerBytes = 0
+
+  /** `seed` keeps connections apart: no two ask for the same offsets. */
+  constructor(target: Target, settings: RequestSettings, tally: Tally, seed: number) {
+    const { mode, blockBytes, depth } = settings
+    this.#settings = settings
+    this.#tally = tally
+    this.#wire = new Wire(target, received)
+    this.#view = viewOf(received)
+    const length = mode === 'flush' ? 0 : blockBytes
+    const payload = mode === 'write' ? Buffer.alloc(blockBytes, 'written') : Buffer.alloc(0)
+    const isShared = payload.length >= sharedPayloadBytesMin
+    const request = encodeRequest({ type: types[mode], length, ...(isShared ? {} : { payload }) })
+    this.#strideBytes = request.length
+    this.#batch = Buffer.concat(Array.from({ length: depth }, () => request))
+    const slices = Array.from({ length: depth }, (_, at) =>
+      this.#batch.subarray(at * request.length, (at + 1) * request.length),
+    )
+    this.#shared = isShared ? { requests: slices, payload } : undefined
+    this.#batchView = viewOf(this.#batch)
+    this.#payloadBytes = mode === 'read' ? blockBytes : 0
+    this.#free = Uint32Array.from({ length: depth }, (_, index) => depth - 1 - index)
+    this.#freeCount = depth
+    this.#busy = new Uint8Array(depth)
+    this.#random = (seed + 1) * 0x9e3779b1
+    this.#unsent = settings.count
+  }
+
+  /** From connecting to the transmission phase. */
+  async open(): Promise<void> {
+    const { blockBytes, stepBytes, structured } = this.#settings
+    await this.#wire.open({ structured, receive: (length) => this.#receive(length) })
+    this.#blocks = Math.floor((this.#wire.size - blockBytes) / stepBytes) + 1
+    if (this.#blocks < 1)
+      throw new Error(`the disk has ${this.#wire.size} bytes: fewer than a request, ${blockBytes}`)
+  }
+
+  /** Resolves when the time is over and all is answered; rejects for any answer that is wrong. */
+  run(): Promise<void> {
+    this.#goOn()
+    return this.#wire.closed
+  }
+
+  /** Sends what may be sent, or ends when that was all. */
+  #goOn(): void {
+    if (this.#tally.isOver) this.#unsent = 0
+    if (this.#unsent > 0) this.#send()
+    else if (this.#freeCount === this.#busy.length) this.#wire.disconnect()
+  }
+
+  #send(): void {
+    // The system still reads from the batch.
+    if (this.#isWriting || this.#freeCount === 0) return
+    const { stepBytes, mode } = this.#settings
+    const view = this.#batchView
+    let end = 0
+    for (; this.#freeCount > 0 && this.#unsent > 0; this.#unsent--) {
+      const slot = this.#free[--this.#freeCount] ?? 0
+      this.#busy[slot] = 1
+      const offset = mode === 'flush' ? 0 : this.#nextBlock() * stepBytes
+      view.setUint32(end + 12, slot)
+      view.setUint32(end + 16, Math.floor(offset / 2 ** 32))
+      view.setUint32(end + 20, offset >>> 0)
+      end += this.#strideBytes
+    }
+    const { socket } = this.#wire
+    this.#isWriting = true
+    if (this.#shared) this.#writeShared(this.#shared, end / this.#strideBytes)
+    else socket.write(end === this.#batch.length ? this.#batch : this.#batch.subarray(0, end), this.#written)
+    if (socket.writableLength === 0) this.#isWriting = false
+  }
+
+  #writeShared({ requests, payload }: { requests: readonly Buffer[]; payload: Buffer }, count: number): void {
+    const { socket } = this.#wire
+    socket.cork()
+    for (let at = 0; at < count; at++) {
+      socket.write(requests[at] ?? payload)
+      socket.write(payload, at === count - 1 ? this.#written : undefined)
+    }
+    socket.uncork()
+  }
+
+  readonly #written = (): void => {
+    if (!this.#isWriting || this.#wire.socket.writableLength > 0) return
+    this.#isWriting = false
+    if (this.#unsent > 0) this.#goOn()
+  }
+
+  #nextBlock(): number {
+    if (this.#settings.sequential) {
+      const block = this.#next
+      this.#next = block + 1 === this.#blocks ? 0 : block + 1
+      return block
+    }
+    // xorshift32: enough to be at random, and costs nothing.
+    this.#random ^= this.#random << 13
+    this.#random ^= this.#random >>> 17
+    this.#random ^= this.#random << 5
+    return (this.#random >>> 0) % this.#blocks
+  }
+
+  #receive(length: number): void {
+    for (let at = 0; at < length; ) {
+      if (this.#left === 0) at = this.#takeHeader(at, length)
+      const step = Math.min(this.#left, length - at)
+      at += step
+      this.#left -= step
+      if (this.#left === 0 && this.#headerBytes === 0 && this.#isLast) this.#answered()
+    }
+    this.#tally.look()
+    this.#goOn()
+  }
+
+  #answered(): void {
+    this.#busy[this.#slot] = 0
+    this.#free[this.#freeCount++] = this.#slot
+    this.#tally.done++
+  }
+
+  /** Decodes a header, or keeps the part of it that is there; gives where it goes on. */
+  #takeHeader(at: number, length: number): number {
+    if (this.#headerBytes === 0 && length - at >= chunkBytes) return at + this.#decode(this.#view, at)
+    const whole = this.#headerBytes >= simpleReplyBytes ? chunkBytes : simpleReplyBytes
+    const end = Math.min(at + whole - this.#headerBytes, length)
+    received.copy(this.#header, this.#headerBytes, at, end)
+    this.#headerBytes += end - at
+    if (this.#headerBytes < whole) return end
+    // The header of a chunk has four bytes more, which may not be there yet.
+    if (whole < chunkBytes && this.#header.readUInt32BE(0) === NBD_STRUCTURED_REPLY_MAGIC) return end
+    this.#headerBytes = 0
+    this.#decode(this.#headerView, 0)
+    return end
+  }
+
+  /** Gives how long the header is. */
+  #decode(view: DataView, at: number): number {
+    const magic = view.getUint32(at)
+    const isSimple = magic === NBD_SIMPLE_REPLY_MAGIC
+    if (!isSimple && (magic !== NBD_STRUCTURED_REPLY_MAGIC || !this.#settings.structured))
+      throw new Error(`a reply begins with 0x${magic.toString(16)}`)
+    const slot = view.getUint32(at + 12)
+    if (view.getUint32(at + 8) !== 0 || this.#busy[slot] !== 1)
+      throw new Error(
+        `a reply to a request that is not in flight: 0x${view.getBigUint64(at + 8).toString(16)}`,
+      )
+    this.#slot = slot
+    if (isSimple) {
+      const error = view.getUint32(at + 4)
+      if (error !== 0) throw new Error(`a ${this.#settings.mode} failed with error ${error}`)
+      this.#left = this.#payloadBytes
+      this.#isLast = true
+      return simpleReplyBytes
+    }
+    const type = view.getUint16(at + 6)
+    if (type >= NBD_REPLY_TYPE_ERROR)
+      throw new Error(`a ${this.#settings.mode} failed: a chunk of type ${type}`)
+    this.#left = view.getUint32(at + 16)
+    this.#isLast = (view.getUint16(at + 4) & NBD_REPLY_FLAG_DONE) !== 0
+    return chunkBytes
+  }
+}

@@ -1,0 +1,103 @@
+/** Rows that are not one of many: connections, filters, TCP, start, extents, and limits of memory. */
+import { file, fillAll, load, million, nothing, smallMemory, withHoles } from './disks.js'
+import {
+  connectionsPerSecond,
+  IMAGE,
+  mebibytes,
+  milliseconds,
+  perSecond,
+  type Row,
+  seconds,
+  URI,
+} from './row.js'
+
+const ofConnections: Row[] = [1, 4].map((clients) => ({
+  name: `load null connect clients ${clients}`,
+  disk: nothing,
+  client: { program: 'load', args: ['--mode=connect', `--connections=${clients}`] },
+  measures: connectionsPerSecond,
+  quick: clients === 1,
+  chart: 'other',
+}))
+
+const fiveFilters = Array<string>(5).fill('--filter=nofilter')
+
+export const otherRows: readonly Row[] = [
+  ...ofConnections,
+  {
+    name: 'load five-filters memory read 4K depth 64',
+    disk: { ...smallMemory, args: [...fiveFilters, ...smallMemory.args] },
+    client: load('read', '4K', 64),
+    measures: perSecond,
+    others: ['no filters'],
+    quick: true,
+    chart: 'other',
+  },
+  {
+    name: 'load tcp memory read 4K depth 64',
+    disk: { ...smallMemory, tcp: true },
+    client: load('read', '4K', 64),
+    measures: perSecond,
+    chart: 'other',
+  },
+  {
+    name: 'start until it listens',
+    disk: { args: ['null'] },
+    client: { program: 'start' },
+    measures: milliseconds,
+    others: ['node -e 0'],
+    quick: true,
+    chart: 'other',
+  },
+  {
+    name: 'idle connections 1000',
+    disk: nothing,
+    client: { program: 'hold', args: ['--connections=1000'], memory: 'growth', settleMs: 300 },
+    measures: mebibytes,
+    chart: 'other',
+  },
+  {
+    name: 'extents file 65536 holes',
+    disk: { args: ['file', IMAGE], image: withHoles(million / 16) },
+    client: { program: 'nbdinfo', args: ['--map', '--totals', URI], requests: million / 8 },
+    measures: seconds,
+    quick: true,
+  },
+  {
+    // nbdkit takes memory by 32 KiB: with less between the data its disk would be one run.
+    name: 'extents memory 262144 holes',
+    disk: {
+      args: ['memory', '16G'],
+      fill: ['--mode=write', '--step=64K', '--depth=64', '--sequential', '--count=262144'],
+    },
+    client: { program: 'nbdinfo', args: ['--map', '--totals', URI], requests: million / 2 },
+    measures: seconds,
+    chart: 'other',
+  },
+  ...[
+    { name: 'memory', disk: { args: ['memory', '64M'], fill: fillAll(64) } },
+    { name: 'file', disk: file },
+  ].map(
+    ({ name, disk }): Row => ({
+      name: `bounded ${name} 64 clients that never read, peak of memory`,
+      disk,
+      client: {
+        program: 'hold',
+        args: ['--connections=64', '--block=64M', '--reads=1'],
+        memory: 'peak',
+        settleMs: 3000,
+      },
+      measures: mebibytes,
+      limit: 300,
+      pairs: 2,
+    }),
+  ),
+  {
+    // The last, as the system takes its time to remove the image.
+    name: 'extents file million holes',
+    disk: { args: ['file', IMAGE], image: withHoles(million) },
+    client: { program: 'nbdinfo', args: ['--map', '--totals', URI], requests: 2 * million },
+    measures: seconds,
+    chart: 'other',
+  },
+]

@@ -1,0 +1,37 @@
+/** What Linux tells of a process (proc(5)), of all its threads together, those that have ended too. */
+import { readFileSync } from 'node:fs'
+
+/** The kernel counts in ticks of this length for all that it shows. */
+const tickUs = 10_000
+const KiB = 1024
+
+/** Time that a process has used, in user mode and in the kernel, in microseconds. */
+export function cpuUs(pid: number): number {
+  return cpuUsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+}
+
+/** From /proc/PID/stat. The name of a program may hold blanks and brackets: it ends at the last bracket. */
+export function cpuUsIn(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const [user, system] = [Number(fields[11]), Number(fields[12])]
+  return (user + system) * tickUs
+}
+
+export interface Memory {
+  readonly residentBytes: number
+  readonly peakBytes: number
+}
+
+export function memoryOf(pid: number): Memory {
+  return memoryIn(readFileSync(`/proc/${pid}/status`, 'utf8'))
+}
+
+/** From the text of /proc/PID/status. */
+export function memoryIn(status: string): Memory {
+  const field = (name: string) => {
+    const [, digits] = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status) ?? []
+    if (digits === undefined) throw new Error(`/proc tells no ${name}: the process has ended`)
+    return Number(digits) * KiB
+  }
+  return { residentBytes: field('VmRSS'), peakBytes: field('VmHWM') }
+}

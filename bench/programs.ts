@@ -1,0 +1,82 @@
+/** Programs of others: where they are, and how they come here. */
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Contender, contendersOf, type Row } from './row.js'
+
+export const packageRoot = rootAbove(dirname(fileURLToPath(import.meta.url)))
+
+function rootAbove(directory: string): string {
+  return existsSync(join(directory, 'package.json')) ? directory : rootAbove(dirname(directory))
+}
+
+/** Debian's package for each of them. */
+const packages = {
+  nbdkit: 'nbdkit',
+  fio: 'fio',
+  nbdcopy: 'libnbd-bin',
+  nbdinfo: 'libnbd-bin',
+  'qemu-nbd': 'qemu-utils',
+  'nbd-server': 'nbd-server',
+} as const
+export type Program = keyof typeof packages
+
+/** Programs of the administrator are outside of the PATH of others, and may be run by them all the same. */
+export function find(name: Program): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.map((folder) => join(folder, name)).find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** @throws Error that says what to install. */
+export function pathOf(name: Program): string {
+  const path = find(name)
+  if (path === undefined) throw new Error(missing(name))
+  return path
+}
+
+export function missing(name: Program): string {
+  return `${name} is missing (Debian package ${packages[name]})`
+}
+
+/** The program that a contender is, unless it is ours. */
+export function programOf(contender: Contender): Program | undefined {
+  return isProgram(contender) ? contender : undefined
+}
+
+function isProgram(name: string): name is Program {
+  return Object.hasOwn(packages, name)
+}
+
+/** What a row cannot do without. */
+export function neededBy(row: Row): Program[] {
+  return [row.client.program, 'nbdkit'].filter(isProgram)
+}
+
+/** Installs what is missing for these rows where we may, and says what it does. */
+export async function installFor(rows: readonly Row[], say: (message: string) => void): Promise<void> {
+  const all = rows.flatMap((row) => [...neededBy(row), ...contendersOf(row)]).filter(isProgram)
+  const wanted: Record<string, string[]> = {}
+  for (const name of new Set(all)) {
+    const list = wanted[packages[name]] ?? []
+    wanted[packages[name]] = [...list, name]
+  }
+  // It is no TypeScript: npm test installs with it before anything is compiled.
+  const script = new URL('scripts/clients.mjs', `file://${packageRoot}/`).href
+  const { installPackages } = (await import(script)) as {
+    installPackages(wanted: object, without: string, say: (message: string) => void): void
+  }
+  try {
+    installPackages(wanted, 'Rows that need them are skipped.', say)
+  } catch (error) {
+    say((error as Error).message)
+  }
+}

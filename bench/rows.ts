@@ -1,0 +1,115 @@
+/** The rows of the benchmark. A row that is added is measured, reported and drawn: nothing else is to do. */
+import { file, GiB, image, KiB, load, MiB, memory, nothing, smallMemory, source } from './disks.js'
+import { otherRows } from './other-rows.js'
+import { type Client, type Disk, perSecond, type Row, SOURCE, seconds, URI } from './row.js'
+
+const served = [
+  { name: 'memory', disk: memory, size: '1g' },
+  { name: 'null', disk: nothing, size: '1g' },
+  { name: 'file', disk: file, size: '512m', others: ['qemu-nbd', 'nbd-server'] as const },
+]
+
+function fio(kind: string, depth: number, size: string, jobs = 1): Client {
+  return {
+    program: 'fio',
+    args: [`--rw=${kind}`, '--bs=4k', `--iodepth=${depth}`, `--numjobs=${jobs}`, `--size=${size}`],
+  }
+}
+
+const withFio: Row[] = served.flatMap(({ name, disk, size, others = [] }) =>
+  ['randread', 'randwrite', 'randrw'].flatMap((kind) =>
+    [1, 4]
+      .flatMap((jobs) => [1, 4, 16, 64].map((depth) => ({ jobs, depth })))
+      .filter(({ jobs, depth }) => name === 'memory' || (jobs === 1 && depth !== 4))
+      .map(({ jobs, depth }) => ({
+        name: `fio ${name} ${kind} 4K depth ${depth}${jobs > 1 ? ` jobs ${jobs}` : ''}`,
+        disk,
+        client: fio(kind, depth, size, jobs),
+        measures: perSecond,
+        others,
+        chart: name === 'memory' && jobs === 1 && 'fio memory',
+      })),
+  ),
+)
+
+/** Out of the server, or into it. */
+function copy(direction: 'out' | 'in', connections: number, requestBytes: number, bytes: number): Client {
+  const words = direction === 'out' ? [URI, 'null:'] : [SOURCE, URI]
+  return {
+    program: 'nbdcopy',
+    args: [`--connections=${connections}`, `--request-size=${requestBytes}`, ...words],
+    ...(direction === 'in' && { source }),
+    requests: bytes / requestBytes,
+  }
+}
+
+const withNbdcopy: Row[] = served
+  .filter(({ name }) => name !== 'null')
+  .flatMap(({ name, disk, others = [] }) =>
+    (['out', 'in'] as const).flatMap((direction) =>
+      [1, 4].flatMap((connections) =>
+        [256 * KiB, 4 * MiB].map((requestBytes) => ({
+          name: `nbdcopy ${direction} ${name} ${requestBytes === 4 * MiB ? '4M' : '256K'} connections ${connections}`,
+          disk,
+          client: copy(
+            direction,
+            connections,
+            requestBytes,
+            name === 'memory' && direction === 'out' ? GiB : image.bytes,
+          ),
+          measures: seconds,
+          others,
+          chart: requestBytes === 4 * MiB && 'nbdcopy',
+        })),
+      ),
+    ),
+  )
+
+const uncached: Row[] = [
+  { name: 'nbdcopy out uncached file 256K connections 1', client: copy('out', 1, 256 * KiB, image.bytes) },
+  { name: 'fio uncached file randread 4K depth 16', client: fio('randread', 16, '512m') },
+].map((row) => ({
+  ...row,
+  disk: { ...file, uncached: true },
+  measures: row.client.program === 'fio' ? perSecond : seconds,
+  others: ['qemu-nbd', 'nbd-server'],
+}))
+
+const loaded = (disk: Disk) => (disk === memory ? smallMemory : disk)
+
+/** Rows of `--quick`, by plugin. */
+const quick: Readonly<Record<string, readonly string[]>> = {
+  memory: ['4K depth 1', '4K depth 64', '256K depth 16'],
+  file: ['read 4K depth 64', 'read 256K depth 16'],
+}
+
+const withLoad: Row[] = served.flatMap(({ name, disk, others = [] }) =>
+  ['read', 'write'].flatMap((mode) => [
+    ...[
+      { block: '4K', depth: 1 },
+      { block: '4K', depth: 16 },
+      { block: '4K', depth: 64 },
+      { block: '256K', depth: 16 },
+      { block: '1M', depth: 4 },
+    ].map(({ block, depth }) => ({
+      name: `load ${name} ${mode} ${block} depth ${depth}`,
+      disk: loaded(disk),
+      client: load(mode, block, depth),
+      measures: perSecond,
+      others,
+      quick: (quick[name] ?? []).some((end) => `${mode} ${block} depth ${depth}`.endsWith(end)),
+      chart: name !== 'null' && depth !== 4 && `load ${name}`,
+    })),
+    {
+      name: `load ${name} ${mode} 4K connections 4 depth 16`,
+      disk: loaded(disk),
+      client: load(mode, '4K', 16, 4),
+      measures: perSecond,
+      others,
+      quick: name === 'memory' && mode === 'read',
+      chart: name !== 'null' && `load ${name}`,
+    },
+  ]),
+)
+
+export const rows: readonly Row[] = [...withFio, ...withNbdcopy, ...uncached, ...withLoad, ...otherRows]
