@@ -20,7 +20,7 @@ export class BufferPool {
     const size = sizeClass(length)
     if (size > largest) return new Uint8Array(length)
     let memory = this.#free[size]?.pop()
-    if (memory === undefined) memory = Buffer.allocUnsafeSlow(2 ** size).buffer as ArrayBuffer
+    if (memory === undefined) memory = Buffer.allocUnsafeSlow(1 << size).buffer as ArrayBuffer
     else this.#keptBytes -= memory.byteLength
     return new Uint8Array(memory, 0, length)
   }
@@ -31,7 +31,7 @@ export class BufferPool {
     const size = sizeClass(buffer.byteLength)
     if (
       size > largest ||
-      2 ** size !== buffer.byteLength ||
+      1 << size !== buffer.byteLength ||
       this.#keptBytes + buffer.byteLength > keptBytesMax
     )
       return
@@ -58,5 +58,5 @@ export class BufferPool {
 }
 
 function sizeClass(length: number): number {
-  return length <= 2 ** smallest ? smallest : 32 - Math.clz32(length - 1)
+  return length <= 1 << smallest ? smallest : 32 - Math.clz32(length - 1)
 }

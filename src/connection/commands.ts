@@ -21,7 +21,7 @@ import {
   NBD_EOVERFLOW,
 } from '../protocol/constants.js'
 import { errorName, errorNumber } from '../protocol/errno.js'
-import { inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
+import { copyBytesMax, inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import type { Request } from '../protocol/transmission.js'
 import { blockStatus, decodeStatusPayload, type MetaContext } from './block-status.js'
 import type { BufferPool } from './buffer-pool.js'
@@ -53,6 +53,9 @@ class StatusAnswer {
   }
 }
 
+/** After a read that waited: its place was lost, 64 KiB of memory. */
+const pooledReadsMax = 64
+
 export class Commands {
   readonly #agreement: Agreement
   readonly #replies: ReplyQueue
@@ -66,6 +69,10 @@ export class Commands {
   /** Of the memory budget, for data that the client has not taken yet. */
   #untakenBytes = 0
   #muted = false
+  /** True while a device is called that may be given a place in the replies. */
+  #placing = false
+  /** Reads that are not given one, since their device has let one wait. */
+  #pooledReads = 0
 
   constructor(
     agreement: Agreement,
@@ -166,7 +173,7 @@ export class Commands {
     const fua = (flags & NBD_CMD_FLAG_FUA) !== 0
     switch (type) {
       case NBD_CMD_READ:
-        return device.read(offset, length, this.#pool.lend)
+        return this.#read(offset, length)
       case NBD_CMD_WRITE:
         return device.write(offset, payload, fua ? withFua : withoutFua) as MaybePromise<undefined>
       case NBD_CMD_FLUSH:
@@ -183,6 +190,27 @@ export class Commands {
       default:
         return this.#status(request, contexts)
     }
+  }
+
+  /** A device that answers at once fills a short answer in where its reply goes. */
+  #read(offset: number, length: number): MaybePromise<Data> {
+    const { device } = this.#agreement
+    if (this.#pooledReads > 0) this.#pooledReads--
+    if (this.#pooledReads > 0 || length > copyBytesMax) return device.read(offset, length, this.#pool.lend)
+    this.#placing = true
+    try {
+      const data = device.read(offset, length, this.#place)
+      // It goes on filling it, while other replies are put behind: those that follow are not given a place.
+      if (isPromise(data) && this.#replies.leave()) this.#pooledReads = pooledReadsMax
+      return data
+    } finally {
+      this.#placing = false
+    }
+  }
+
+  #place = (length: number): Uint8Array => {
+    const place = this.#placing && length <= copyBytesMax ? this.#replies.place(length) : undefined
+    return place ?? this.#pool.lend(length)
   }
 
   /** BLOCK_STATUS with a payload, which names the contexts and the length that are meant. */

@@ -25,6 +25,7 @@ import {
   stringBytesMax,
 } from '../protocol/limits.js'
 import {
+  chunkBytes,
   extendedChunkBytes,
   putChunk,
   putSimpleReply,
@@ -49,6 +50,8 @@ export class ReplyQueue {
   #view: DataView = new DataView(new ArrayBuffer(0))
   #start = 0
   #end = 0
+  /** Where the data of the next reply may be filled in. */
+  #placed: Uint8Array | undefined
   /** Sealed parts of this batch, in order. */
   #parts: Uint8Array[] = []
   #batchBytes = 0
@@ -81,6 +84,32 @@ export class ReplyQueue {
     return this.#batchBytes + this.#stream.writableLength
   }
 
+  /**
+   * Memory for the data of a READ, where its reply will lie: what is filled in there, and given to `data` as
+   * the same view, need not be copied. At most `copyBytesMax`, and one at a time: else undefined. It holds
+   * until the next call of `data`, `error` or `leave`.
+   */
+  place(length: number): Uint8Array | undefined {
+    if (this.#placed !== undefined) return undefined
+    this.#room(headerBytesMax + length)
+    const at = this.#end + (this.#mode === 'simple' ? simpleReplyBytes : this.#chunkBytes + 8)
+    this.#placed = this.#output?.subarray(at, at + length)
+    return this.#placed
+  }
+
+  /** Whoever was given a place goes on using it: the memory is left to him. False: nobody was. */
+  leave(): boolean {
+    if (this.#placed === undefined) return false
+    this.#seal()
+    this.#output = undefined
+    this.#placed = undefined
+    return true
+  }
+
+  get #chunkBytes(): number {
+    return this.#mode === 'extended' ? extendedChunkBytes : chunkBytes
+  }
+
   /** Success, without data. */
   done(request: Request): void {
     this.#room(extendedChunkBytes)
@@ -90,6 +119,7 @@ export class ReplyQueue {
 
   /** An error, with its message where the client can take one. */
   error(request: Request, error: number, message: string): void {
+    this.#placed = undefined
     if (this.#mode === 'simple') {
       this.#room(simpleReplyBytes)
       this.#simple(request, error)
@@ -107,6 +137,9 @@ export class ReplyQueue {
   /** All that a READ asked for. True where memory of the pool is held until the socket has taken it. */
   data(request: Request, data: Data): boolean {
     const held = this.#batchHeld.length
+    // It may be made of what lies where the reply goes.
+    const place = data === this.#placed ? undefined : this.#output
+    if (place !== undefined && this.leave()) this.#batchHeld.push(place)
     this.#data(request, data)
     return this.#batchHeld.length > held
   }
@@ -254,6 +287,11 @@ export class ReplyQueue {
 
   /** Queues bytes; true where they were copied. */
   #part(part: Uint8Array): boolean {
+    if (part === this.#placed) {
+      this.#placed = undefined
+      this.#advance(this.#end + part.length)
+      return true
+    }
     if (part.length > copyBytesMax) {
       this.#seal()
       this.#parts.push(part)
