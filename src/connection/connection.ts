@@ -19,7 +19,7 @@ import { type MemoryBudget, MemoryShare } from './memory-budget.js'
 import { ReceiveBuffers } from './receive-buffer.js'
 import { move } from './states.js'
 import { Transmission } from './transmission.js'
-import type { Connect, Receiver, Transport } from './transport.js'
+import { type Connect, drained, type Receiver, type Transport } from './transport.js'
 
 /** What all connections of a server have in common. */
 export interface Host {
@@ -29,6 +29,8 @@ export interface Host {
   readonly pool: BufferPool
   readonly busyPoll: BusyPoll
   readonly budget: MemoryBudget
+  /** Makes a stream take more at once, where that can be. */
+  widen(stream: Duplex): void
   readonly log: Log
   /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
   gate(): Gate
@@ -298,9 +300,9 @@ export class ClientConnection implements Connection {
   }
 
   #begin(agreement: Agreement): void {
-    const { pool, busyPoll } = this.#host
+    const { pool, busyPoll, widen } = this.#host
     this.#phase = new Transmission({
-      ...{ agreement, pool, busyPoll },
+      ...{ agreement, pool, busyPoll, widen },
       transport: this.#transport,
       buffers: this.#buffers,
       gate: this.#gate,
@@ -387,14 +389,4 @@ export class ClientConnection implements Connection {
         this.#lastLook = setImmediate(() => this.#finish())
       }, this.#lingerMs)
   }
-}
-
-function drained(stream: Duplex): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      stream.off('drain', done).off('close', done)
-      resolve()
-    }
-    stream.on('drain', done).on('close', done)
-  })
 }

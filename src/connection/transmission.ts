@@ -2,6 +2,7 @@
  * The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back,
  * goes on.
  */
+import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
 import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
@@ -31,6 +32,8 @@ export interface TransmissionParts {
   readonly gate: Gate
   readonly share: MemoryShare
   readonly busyPoll: BusyPoll
+  /** Makes a stream take more at once, where that can be. */
+  widen(stream: Duplex): void
   readonly log: Log
   readonly events: TransmissionEvents
 }
@@ -41,6 +44,7 @@ export class Transmission {
   readonly #gate: Gate
   readonly #share: MemoryShare
   readonly #busyPoll: BusyPoll
+  readonly #widen: TransmissionParts['widen']
   readonly #events: TransmissionEvents
   readonly #replies: ReplyQueue
   readonly #commands: Commands
@@ -53,27 +57,20 @@ export class Transmission {
   #reading = false
   #waitsForGate = false
   #waitsForMemory = false
+  #widened = false
   #flushScheduled = false
   #ended = false
   /** While requests are looked at, nothing is at rest, whatever the counts say. */
   #looking = false
 
-  constructor({
-    agreement,
-    transport,
-    buffers,
-    pool,
-    gate,
-    share,
-    busyPoll,
-    log,
-    events,
-  }: TransmissionParts) {
+  constructor(parts: TransmissionParts) {
+    const { agreement, transport, buffers, pool, gate, share, busyPoll, log, events } = parts
     this.#transport = transport
     this.#buffers = buffers
     this.#gate = gate
     this.#share = share
     this.#busyPoll = busyPoll
+    this.#widen = parts.widen
     this.#events = events
     this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
     this.#commands = new Commands(agreement, this.#replies, pool, gate, share, log, {
@@ -204,6 +201,10 @@ export class Transmission {
   #write(): void {
     this.#replies.flush()
     if (this.#replies.pendingBytes === 0) this.#commands.taken()
+    else if (!this.#widened) {
+      this.#widened = true
+      this.#widen(this.#transport.stream)
+    }
   }
 
   /** The socket has taken everything. */

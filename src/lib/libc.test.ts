@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import {
   closeSync,
   existsSync,
@@ -9,7 +10,7 @@ import {
   rmSync,
   writeSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -168,6 +169,19 @@ test('duplicate gives another descriptor of the same file, which is closed on it
   assert.equal(libc.seekEnd(fd), 4)
   closeSync(copy)
   assert.throws(() => libc.duplicate(copy), { code: 'EBADF' })
+})
+
+test('setSendBuffer lets a socket take more, and refuses what is no socket', needsLibc, async (t) => {
+  const { libc, fd } = withFile(t)
+  assert.throws(() => libc.setSendBuffer(fd, 4096), { code: 'ENOTSOCK' })
+  const server = createServer().listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.after(() => socket.destroy())
+  await once(socket, 'connect')
+  libc.setSendBuffer((socket as unknown as { _handle: { fd: number } })._handle.fd, 100_000)
+  assert.ok(socket.writable)
 })
 
 test('peerCredentials is undefined for a TCP socket', needsLibc, async (t) => {

@@ -51,6 +51,8 @@ export interface Libc {
   discard(fd: number, offset: number, length: number): Promise<void>
   /** Whether a block device is a spinning disk. */
   isRotational(fd: number): boolean
+  /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
+  setSendBuffer(fd: number, bytes: number): void
   /** Another descriptor of the same open file or socket, closed on its own. */
   duplicate(fd: number): number
   /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
@@ -120,6 +122,7 @@ const SEEK_END = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const SOL_SOCKET = 1
+const SO_SNDBUF = 7
 const SO_PEERCRED = 17
 const F_DUPFD_CLOEXEC = 1030
 const BLKDISCARD = 0x1277
@@ -149,6 +152,9 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const getsockopt = declare<
     [fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array]
   >('int getsockopt(int fd, int level, int name, void *value, void *length)')
+  const setsockopt = declare<[fd: number, level: number, name: number, value: Int32Array, length: number]>(
+    'int setsockopt(int fd, int level, int name, void *value, uint32_t length)',
+  )
   const preadv2 = declareOptional(() =>
     declare<[fd: number, iov: BigUint64Array, count: number, offset: number, flags: number]>(
       'int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)',
@@ -223,6 +229,10 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     isRotational(fd) {
       const answer = new Uint16Array(1)
       return ioctl(fd, BLKROTATIONAL, answer) === 0 && answer[0] !== 0
+    },
+    setSendBuffer(fd, bytes) {
+      if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4) < 0)
+        throw errnoError(koffi, koffi.errno(), 'setsockopt')
     },
     duplicate(fd) {
       const copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)

@@ -9,6 +9,9 @@ import { libc } from '../lib/libc.js'
 /** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
 const socketPathBytesMax = 107
 
+/** Twice as much, as Linux counts it: 256 KiB reads of a file were a seventh faster. More gained nothing. */
+const sendBufferBytes = 416 * 1024
+
 /** Connections that wait to be accepted; the system may allow fewer. */
 const backlog = 1024
 
@@ -74,6 +77,21 @@ export function uriOf(address: ListenTarget, exportName: string): string | undef
   const host = given === '0.0.0.0' || given === '::' ? 'localhost' : given
   const authority = host.includes(':') ? `[${host}]` : host
   return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
+}
+
+/**
+ * Lets a Unix socket take more at once. Linux gives it less than 256 KiB, and the rest of each large reply
+ * would wait until the client has taken some. TCP sees to that by itself.
+ */
+export function widen(stream: Duplex): void {
+  const { remoteAddress, _handle } = stream as Socket & { _handle?: { fd?: number } | null }
+  const fd = _handle?.fd ?? -1
+  if (fd < 0 || remoteAddress !== undefined) return
+  try {
+    libc()?.setSendBuffer(fd, sendBufferBytes)
+  } catch {
+    // It is no socket, or has just been closed: all that it costs is speed.
+  }
 }
 
 /** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */

@@ -22,7 +22,7 @@ import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from 
 import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overDescriptor, overSocket, overStream } from '../connection/transport.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
-import { addressOf, listen, peerOf, uriOf } from './listen.js'
+import { addressOf, listen, peerOf, uriOf, widen } from './listen.js'
 import { move } from './states.js'
 
 /**
@@ -178,6 +178,7 @@ class NbdServer implements Server {
       pool: new BufferPool(),
       busyPoll: new BusyPoll(busyPollUs),
       budget: new MemoryBudget(),
+      widen,
       log: this.#log,
       gate: gates(concurrency, threads),
     }
