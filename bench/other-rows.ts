@@ -33,6 +33,20 @@ export const otherRows: readonly Row[] = [
     quick: true,
     chart: 'other',
   },
+  ...['read', 'write'].map((mode) => ({
+    name: `load workers memory ${mode} 4K connections 4 depth 16`,
+    disk: { ...smallMemory, ours: ['--workers=auto'] },
+    client: load(mode, '4K', 16, 4),
+    measures: perSecond,
+    chart: 'other',
+  })),
+  {
+    name: 'load workers file read 256K connections 4 depth 4',
+    disk: { ...file, ours: ['--workers=auto'] },
+    client: load('read', '256K', 4, 4),
+    measures: perSecond,
+    chart: 'other',
+  },
   {
     name: 'load tcp memory read 4K depth 64',
     disk: { ...smallMemory, tcp: true },

@@ -21,6 +21,8 @@ export interface Image {
 export interface Disk {
   /** Words of the command line, the same for nbdkit and ours. */
   readonly args: readonly string[]
+  /** More of them, for ours alone. */
+  readonly ours?: readonly string[]
   readonly image?: Image
   /** Arguments of the load client, which fills the disk before anything is measured. */
   readonly fill?: readonly string[]

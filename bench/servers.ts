@@ -54,7 +54,8 @@ export async function serve(contender: Contender, disk: Disk, image: string): Pr
 
 type Command = readonly [path: string, ...words: string[]]
 
-function commandLine(contender: Contender, { args }: Disk, image: string, address: Address): Command {
+function commandLine(contender: Contender, disk: Disk, image: string, address: Address): Command {
+  const { args, ours = [] } = disk
   if (contender === 'qemu-nbd') {
     const options = ['--persistent', '--format=raw', '--shared=16', '--cache=writeback']
     return [pathOf('qemu-nbd'), ...options, '--socket', 'path' in address ? address.path : '', image]
@@ -63,7 +64,8 @@ function commandLine(contender: Contender, { args }: Disk, image: string, addres
   const place =
     'path' in address ? ['--unix', address.path] : ['--ipaddr', address.host, '--port', `${address.port}`]
   const all = words.map((word) => (word === IMAGE ? image : word))
-  return [...commandOf(contender), '--foreground', ...place, ...all]
+  const more = contender === 'nbdkit' ? [] : ours
+  return [...commandOf(contender), ...more, '--foreground', ...place, ...all]
 }
 
 /**
