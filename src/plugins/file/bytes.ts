@@ -2,6 +2,7 @@
  * Reads and writes the bytes of a file: on the event loop where that does not wait, else in the thread pool.
  */
 import { fdatasync, read, readSync, write, writeSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
 import type { Device } from '../../api/device.js'
 import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
@@ -12,9 +13,9 @@ import type { Patience } from './patience.js'
  * Up to this many bytes are copied on the event loop: what the processor does for a request is least there.
  * From 256 KiB on the pool wins, as it copies one request while another is sent or received: reads by a
  * fifth, writes by a tenth, for a tenth more of the processor. With 128 KiB it was even, with less the loop
- * wins.
+ * wins. Where several threads serve, they copy at the same time without the pool.
  */
-const onLoopMax = 128 * 1024
+const onLoopMax = isMainThread ? 128 * 1024 : 1024 * 1024
 
 /**
  * The `read` of a file: what the page cache holds comes at once, what the disk holds comes from the thread
