@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
-import { PassThrough } from 'node:stream'
+import { Duplex, PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../protocol/constants.js'
+import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN, NBD_OPT_GO } from '../protocol/constants.js'
 import { budgetBytes, largeBytesMin, payloadBytesMax, stallMs } from '../protocol/limits.js'
-import { encodeRequest, type RawClient } from '../testing/raw-client.js'
+import { createServer } from '../server/server.js'
+import { encodeRequest, infoData, type RawClient } from '../testing/raw-client.js'
 import { Disk, type Served, serve } from '../testing/served-disk.js'
 import { MemoryBudget, MemoryShare } from './memory-budget.js'
 
@@ -107,6 +108,38 @@ describe('clients that ask for more than there is', () => {
     assert.deepEqual([cookie, error], [3, NBD_ESHUTDOWN])
     for (const { stream } of others) stream.destroy()
   })
+})
+
+/** Sends all at once, and takes at once what is written to it. */
+class Instant extends Duplex {
+  takenBytes = 0
+
+  constructor(sent: Uint8Array) {
+    super()
+    this.push(sent)
+  }
+
+  override _read() {}
+
+  override _write(chunk: Uint8Array, _encoding: string, done: () => void) {
+    this.takenBytes += chunk.length
+    done()
+  }
+}
+
+it('a client that itself holds all there is goes on when it has taken it', async () => {
+  const go = infoData('')
+  const option = Buffer.from('IHAVEOPT0000gggg')
+  option.writeUInt32BE(NBD_OPT_GO, 8)
+  option.writeUInt32BE(go.length, 12)
+  const reads = Array.from({ length: holders + 1 }, () => encodeRequest(read))
+  const stream = new Instant(Buffer.concat([Buffer.of(0, 0, 0, 3), option, go, ...reads]))
+  await using server = createServer({ plugin: copyingDisk().plugin })
+  await server.serve(stream)
+  for (let count = 0; stream.takenBytes < reads.length * payloadBytesMax; count++) {
+    assert.ok(count < 1000, `${stream.takenBytes} bytes came, and no more`)
+    await turn()
+  }
 })
 
 describe('a client that holds memory and takes nothing', () => {

@@ -174,8 +174,12 @@ export class Requests {
     this.#tails.push({ buffer, at, end })
   }
 
+  /** True: the next request has to wait. */
   get #full(): boolean {
-    if (this.#parked) return true
+    return this.#parked || this.#busy
+  }
+
+  get #busy(): boolean {
     // Refused requests wait for no device, but they do wait for the client to take its answers.
     return this.#replies.congested || (this.#commands.full && !this.#refuseAll)
   }
@@ -195,7 +199,7 @@ export class Requests {
         if (this.#skip > 0) break
         this.#commands.refuse(this.#request, this.#refused)
       } else if (this.#parked) {
-        at = this.#begin(buffer, at, end)
+        if (!this.#busy) at = this.#begin(buffer, at, end)
         if (this.#parked) break
       } else if (at === end || this.#full) break
       else if (this.#headLength > 0 || end - at < headerBytes) {

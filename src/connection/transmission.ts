@@ -145,9 +145,8 @@ export class Transmission {
 
   #receive(length: number, chunk: Uint8Array | undefined): void {
     if (chunk !== undefined) this.#requests.receive(new ReceiveBuffer(chunk), length)
-    else if (this.#inPlace) {
-      this.#requests.receivedInPlace(length)
-    } else {
+    else if (this.#inPlace) this.#requests.receivedInPlace(length)
+    else {
       this.#requests.receive(this.#buffers.current, length)
       this.#buffers.next(length)
       this.#bulk = (this.#requests.place()?.length ?? 0) >= bulkBytesMin
@@ -170,6 +169,8 @@ export class Transmission {
 
   #afterBatch(): void {
     if (this.#ended) return
+    // Before the answers go: it may be they that hold the memory.
+    if (this.#requests.parked) this.#waitForMemory()
     this.#write()
     if (this.#commands.inFlight === 0) this.#busyPoll.answered()
     const { open } = this.#requests
@@ -183,14 +184,19 @@ export class Transmission {
         this.#goOn()
       })
     }
-    if (this.#requests.parked && !this.#waitsForMemory) {
-      this.#waitsForMemory = true
-      this.#share.whenReleased(() => {
+    this.#events.active()
+  }
+
+  #waitForMemory(): void {
+    if (this.#waitsForMemory) return
+    this.#waitsForMemory = true
+    // Not at once: whoever gives it back is in the midst of something, and it may be we.
+    this.#share.whenReleased(() =>
+      process.nextTick(() => {
         this.#waitsForMemory = false
         this.#goOn()
-      })
-    }
-    this.#events.active()
+      }),
+    )
   }
 
   /** There may be room again: goes on with what was received, then with receiving. */
