@@ -8,8 +8,13 @@ import { budgetBytes, stallMs } from '../protocol/limits.js'
 
 /** One for all connections of a server. */
 export class MemoryBudget {
+  readonly #limitBytes: number
   #usedBytes = 0
   #waiting: (() => void)[] = []
+
+  constructor(limitBytes = budgetBytes) {
+    this.#limitBytes = limitBytes
+  }
 
   /** True while somebody waits for memory. */
   get wanted(): boolean {
@@ -18,7 +23,7 @@ export class MemoryBudget {
 
   /** False where there is not so much left. One request is always let in, however large. */
   reserve(bytes: number): boolean {
-    if (this.#usedBytes > 0 && this.#usedBytes + bytes > budgetBytes) return false
+    if (this.#usedBytes > 0 && this.#usedBytes + bytes > this.#limitBytes) return false
     this.#usedBytes += bytes
     return true
   }

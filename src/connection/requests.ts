@@ -255,7 +255,9 @@ export class Requests {
       if (payload === 0) this.#commands.refuse(request, refused)
       return at
     }
-    const bytes = budgeted(request)
+    // What has come whole, in a chunk of a stream's own, takes no more memory.
+    const isHere = payload > 0 && end - at >= payload
+    const bytes = isHere ? 0 : budgeted(request)
     if (bytes > 0 && !this.#share.reserve(bytes)) {
       this.#parked = true
       return at
@@ -264,7 +266,7 @@ export class Requests {
       this.#commands.run(request, noBytes)
       return at
     }
-    if (end - at < payload || request.type === NBD_CMD_BLOCK_STATUS) {
+    if (!isHere || request.type === NBD_CMD_BLOCK_STATUS) {
       this.#expect(request, payload, payload - (end - at))
       return at
     }
