@@ -56,7 +56,7 @@ export function chart(results: readonly RowResult[], rows: readonly Row[]): stri
   })
   const height = y + 24
   const subtitle =
-    'Median of the ratios of pairs of runs, right of 1 is faster than nbdkit; the thin line is their range'
+    'Median of the ratios of pairs of runs, right of 1 is better than nbdkit; the thin line is their range'
   const size = `viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"`
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>nbdkit-ts compared with nbdkit</title>

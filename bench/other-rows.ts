@@ -38,14 +38,14 @@ export const otherRows: readonly Row[] = [
     disk: { ...smallMemory, ours: ['--workers=auto'] },
     client: load(mode, '4K', 16, 4),
     measures: perSecond,
-    chart: 'other',
+    chart: 'load workers',
   })),
   {
     name: 'load workers file read 256K connections 4 depth 4',
     disk: { ...file, ours: ['--workers=auto'] },
     client: load('read', '256K', 4, 4),
     measures: perSecond,
-    chart: 'other',
+    chart: 'load workers',
   },
   {
     name: 'load tcp memory read 4K depth 64',
