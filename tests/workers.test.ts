@@ -1,12 +1,14 @@
 /** Several threads that serve (`--workers`), as a user meets them. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NBD_CMD_FLUSH, NBD_CMD_READ, NBD_CMD_WRITE } from '../src/protocol/constants.js'
 import { RawClient } from '../src/testing/index.js'
-import { complains, newDirectory, root, run, started } from './cli-helpers.js'
+import { complains, newDirectory, program, result, root, run, started } from './cli-helpers.js'
 
 const needsLibc = { skip: process.platform === 'linux' ? false : 'only Linux has threads that serve' }
 
@@ -132,6 +134,34 @@ describe('several threads', needsLibc, () => {
     assert.equal(status, 1)
     assert.match(stderr, /worker 1: error: threads: close was called .* ago and has not ended/)
   })
+})
+
+it('several threads drop a client for whom there is no descriptor, and go on', needsLibc, async (t) => {
+  const socket = join(newDirectory(), 'socket')
+  const words = ['-f', '-U', socket, '--print-uri', '--workers=2', 'null']
+  const child = spawn('sh', ['-c', 'ulimit -n 90; exec "$0" "$@"', process.execPath, program, ...words])
+  t.after(() => child.kill('SIGKILL'))
+  const ended = result(child)
+  await once(child.stdout, 'data')
+  const clients = await Promise.all(Array.from({ length: 80 }, () => RawClient.connect({ path: socket })))
+  const greeted = await Promise.all(clients.map((client) => client.greet().catch(() => undefined)))
+  assert.ok(greeted.includes(undefined))
+  for (const { stream } of clients) stream.destroy()
+  const greets = async () => {
+    const client = await RawClient.connect({ path: socket })
+    const greeting = await client.greet().catch(() => undefined)
+    client.stream.destroy()
+    return greeting !== undefined
+  }
+  // The threads close those who have left as soon as they see it.
+  for (let tries = 0; !(await greets()); tries++) {
+    assert.ok(tries < 100)
+    await sleep(10)
+  }
+  child.kill('SIGTERM')
+  const { status, stderr } = await ended
+  assert.match(stderr, /^nbdkit-ts: error: a client cannot be given to a thread: EMFILE: too many open files/)
+  assert.equal(status, 0)
 })
 
 describe('several threads are refused', needsLibc, () => {

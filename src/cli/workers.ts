@@ -5,7 +5,7 @@
 import type { Socket, Server as SocketServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { ConfigError } from '../api/errors.js'
+import { ConfigError, messageOf } from '../api/errors.js'
 import { resolveValues } from '../api/params.js'
 import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
@@ -163,11 +163,15 @@ export class WorkerServer implements Served {
 
   #accept(socket: Socket): void {
     const thread = this.#threads.reduce((a, b) => (b.clients < a.clients ? b : a))
-    const fd = duplicate(socket)
+    try {
+      const fd = duplicate(socket)
+      thread.clients++
+      order(thread.worker, { serve: fd })
+    } catch (error) {
+      // It has gone already, or there are no descriptors left.
+      this.#options.write(`error: a client cannot be given to a thread: ${messageOf(error)}`, 'error')
+    }
     socket.destroy()
-    if (fd === undefined) return
-    thread.clients++
-    order(thread.worker, { serve: fd })
   }
 }
 
@@ -181,11 +185,10 @@ function order(worker: Worker, what: Order): void {
   worker.postMessage(what)
 }
 
-/** The thread's own descriptor of a socket; undefined where the client has gone already. */
-function duplicate(socket: Socket): number | undefined {
+/** The thread's own descriptor of a socket. */
+function duplicate(socket: Socket): number {
   const { _handle } = socket as Socket & { _handle?: { fd?: number } | null }
-  const { fd = -1 } = _handle ?? {}
-  return fd < 0 ? undefined : (libc() as Libc).duplicate(fd)
+  return (libc() as Libc).duplicate(_handle?.fd ?? -1)
 }
 
 /** As it was thrown in the thread. */

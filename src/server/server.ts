@@ -112,9 +112,10 @@ class NbdServer implements Server {
   async serve(client: Duplex | { readonly fd: number }): Promise<Connection> {
     await this.ready()
     this.#serving()
-    const connection = await ('fd' in client
-      ? this.#accept(connectFd(client.fd), peerOf)
-      : this.#accept(overStream(client), () => ({ family: 'stream' })))
+    // Some streams have a descriptor, too.
+    const connection = await ('write' in client
+      ? this.#accept(overStream(client), () => ({ family: 'stream' }))
+      : this.#accept(connectFd(client.fd), peerOf))
     if (connection === undefined) throw new Error('the server is shutting down: it takes no more clients')
     return connection
   }
