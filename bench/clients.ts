@@ -1,9 +1,10 @@
 /** Drives a server with a client, once, and gives what came of it. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { packageRoot } from '../tests/programs.js'
 import { firstLine, launch, run, stop } from './children.js'
 import { memoryOf } from './proc.js'
-import { packageRoot, pathOf } from './programs.js'
+import { pathOf } from './programs.js'
 import { type Client, type Contender, type Row, SOURCE, URI } from './row.js'
 import { commandOf, type Server } from './servers.js'
 

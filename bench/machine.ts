@@ -1,7 +1,8 @@
 /** Where and with what something was measured: figures say nothing without it. */
 import { cpus, release, totalmem } from 'node:os'
+import { findProgram } from '../tests/programs.js'
 import { run } from './children.js'
-import { find, pathOf } from './programs.js'
+import { pathOf } from './programs.js'
 
 export interface Machine {
   readonly date: string
@@ -14,7 +15,8 @@ export interface Machine {
 }
 
 export async function machine(): Promise<Machine> {
-  const version = find('nbdkit') === undefined ? '' : await run('nbdkit', pathOf('nbdkit'), ['--version'])
+  const version =
+    findProgram('nbdkit') === undefined ? '' : await run('nbdkit', pathOf('nbdkit'), ['--version'])
   return {
     date: new Date().toISOString().slice(0, 10),
     cpu: cpus()[0]?.model.trim() ?? 'unknown',

@@ -2,10 +2,12 @@
  * Measures one row. All its servers run at once and are driven in turn, so that what disturbs one disturbs
  * the other.
  */
+
+import { findProgram } from '../tests/programs.js'
 import { drive, load, startUp } from './clients.js'
 import { forget, type Images } from './images.js'
 import { cpuUs, memoryOf } from './proc.js'
-import { find, missing, neededBy, programOf } from './programs.js'
+import { missing, neededBy, programOf } from './programs.js'
 import { type Figures, figuresOf, type Gathered, type RowResult } from './result.js'
 import { type Contender, contendersOf, type Row } from './row.js'
 import { type Server, serve } from './servers.js'
@@ -20,7 +22,7 @@ export interface MeasureOptions {
 /** Never rejects: a row that cannot be measured says why. */
 export async function measure(row: Row, options: MeasureOptions): Promise<RowResult> {
   const { name, measures } = row
-  const lacking = neededBy(row).filter((program) => find(program) === undefined)
+  const lacking = neededBy(row).filter((program) => findProgram(program) === undefined)
   if (lacking.length > 0) return { name, ...measures, figures: {}, skipped: lacking.map(missing).join(', ') }
   const everyone = new Map(contendersOf(row).map((contender) => [contender, gather(contender)] as const))
   const servers = new Map<Contender, Server>()
@@ -49,7 +51,7 @@ export async function measure(row: Row, options: MeasureOptions): Promise<RowRes
 
 function gather(contender: Contender): Gathered {
   const program = programOf(contender)
-  const end = program && find(program) === undefined ? { skipped: missing(program) } : undefined
+  const end = program && findProgram(program) === undefined ? { skipped: missing(program) } : undefined
   return { samples: [], cpuUs: 0, memory: undefined, end }
 }
 

@@ -1,14 +1,6 @@
 /** Programs of others: where they are, and how they come here. */
-import { accessSync, constants, existsSync } from 'node:fs'
-import { delimiter, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { findProgram, packageRoot } from '../tests/programs.js'
 import { type Contender, contendersOf, type Row } from './row.js'
-
-export const packageRoot = rootAbove(dirname(fileURLToPath(import.meta.url)))
-
-function rootAbove(directory: string): string {
-  return existsSync(join(directory, 'package.json')) ? directory : rootAbove(dirname(directory))
-}
 
 /** Debian's package for each of them. */
 const packages = {
@@ -21,24 +13,9 @@ const packages = {
 } as const
 export type Program = keyof typeof packages
 
-/** Programs of the administrator are outside of the PATH of others, and may be run by them all the same. */
-export function find(name: Program): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.map((folder) => join(folder, name)).find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
 /** @throws Error that says what to install. */
 export function pathOf(name: Program): string {
-  const path = find(name)
+  const path = findProgram(name)
   if (path === undefined) throw new Error(missing(name))
   return path
 }

@@ -1,9 +1,9 @@
 /** What was measured, kept in bench/results and in docs. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { packageRoot } from '../tests/programs.js'
 import { chart } from './chart.js'
 import { type Machine, sentence } from './machine.js'
-import { packageRoot } from './programs.js'
 import type { RowResult } from './result.js'
 import type { Row } from './row.js'
 import { markdown } from './table.js'

@@ -3,8 +3,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { packageRoot } from '../tests/programs.js'
 import { adopt, type Child, launch, makeFolder, removeFolder, run, stop } from './children.js'
-import { packageRoot, pathOf } from './programs.js'
+import { pathOf } from './programs.js'
 import { type Contender, type Disk, IMAGE } from './row.js'
 
 export interface Server {

@@ -2,20 +2,16 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { packageRoot } from './programs.js'
 
-export const root = packageRoot(dirname(fileURLToPath(import.meta.url)))
+export const root = packageRoot
 export const program = join(root, 'bin', 'nbdkit-ts')
 export const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
-
-function packageRoot(directory: string): string {
-  return existsSync(join(directory, 'package.json')) ? directory : packageRoot(dirname(directory))
-}
 
 /** Everything that the program or a test makes is in here. */
 export const scratch = mkdtempSync(join(tmpdir(), 'cli-test-'))

@@ -16,7 +16,8 @@ import disconnect from '../examples/disconnect.js'
 import ramDisk from '../examples/ram-disk.js'
 import shutdown from '../examples/shutdown.js'
 import xor from '../examples/xor.js'
-import { needs, packageRoot } from './interop/helpers.js'
+import { needs } from './interop/helpers.js'
+import { packageRoot } from './programs.js'
 
 const program = join(packageRoot, 'bin', 'nbdkit-ts')
 /** The module of nbdsh belongs to the system's own Python, not to one that comes first in the PATH. */

@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { packageRoot } from '../programs.js'
 import { commandLines, type Line, reasons } from './command-lines.js'
-import { needs, packageRoot } from './helpers.js'
+import { needs } from './helpers.js'
 
 const programs = { nbdkit: 'nbdkit', ours: join(packageRoot, 'bin', 'nbdkit-ts') } as const
 type Name = keyof typeof programs

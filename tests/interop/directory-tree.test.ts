@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { cpSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { assertSame, fio, needs, output, packageRoot, serve, temporary } from './helpers.js'
+import { packageRoot } from '../programs.js'
+import { assertSame, fio, needs, output, serve, temporary } from './helpers.js'
 
 const mebibyte = 2 ** 20
 

@@ -2,19 +2,13 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-
-export const packageRoot = rootAbove(dirname(fileURLToPath(import.meta.url)))
-
-function rootAbove(directory: string): string {
-  return existsSync(join(directory, 'package.json')) ? directory : rootAbove(dirname(directory))
-}
+import { findProgram, packageRoot } from '../programs.js'
 
 /** Debian's package for each program that tests use. */
 const packages = {
@@ -41,7 +35,7 @@ const inCi = process.env.CI === 'true'
  * it is not skipped, and fails.
  */
 export function needs(...programs: Program[]): { skip: string | false } {
-  const missing = programs.filter((name) => find(name) === undefined)
+  const missing = programs.filter((name) => findProgram(name) === undefined)
   if (missing.length === 0 || inCi) return { skip: false }
   return { skip: missing.map((name) => `${name} is missing (Debian package ${packages[name]})`).join(', ') }
 }
@@ -50,21 +44,6 @@ export function needs(...programs: Program[]): { skip: string | false } {
 export function needsNewQemu(): { skip: string | false } {
   if (newQemu !== undefined || inCi) return needs('qemu-img', 'qemu-io')
   return { skip: 'a qemu that speaks extended headers is only looked for by "npm test", on Debian' }
-}
-
-/** Programs of the administrator are outside of the PATH of others, and may be run by them all the same. */
-function find(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return folders.map((folder) => join(folder, name)).find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** A directory that is gone after the test. */
@@ -96,7 +75,7 @@ export async function run(
   options: RunOptions = {},
 ): Promise<Ended> {
   const { input, env, timeoutMs = 120_000 } = options
-  const path = options.newQemu && newQemu !== undefined ? join(newQemu, program) : find(program)
+  const path = options.newQemu && newQemu !== undefined ? join(newQemu, program) : findProgram(program)
   assert.ok(path, `${program} is missing: it is in Debian's package ${packages[program]}`)
   const child = spawn(path, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...environment(), ...env } })
   // It may end without reading its input.
@@ -164,7 +143,7 @@ export function serve(t: TestContext, ...args: string[]): Promise<Serving> {
 
 /** The same with nbdkit, for comparison. */
 export function serveWithNbdkit(t: TestContext, ...args: string[]): Promise<Serving> {
-  const path = find('nbdkit')
+  const path = findProgram('nbdkit')
   assert.ok(path, `nbdkit is missing: it is in Debian's package ${packages.nbdkit}`)
   return start(t, path, [], args)
 }
