@@ -72,6 +72,11 @@ async function fillBetween({ fd }: FileHandle, bytes: number, holeBytes: number)
   }
 }
 
+/** Brings all of a file into the page cache: what came before may have put it out. */
+export async function recall(path: string): Promise<void> {
+  await run('dd', 'dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none'])
+}
+
 /** Puts a file out of the page cache, as dd(1) says how. */
 export async function forget(path: string): Promise<void> {
   await run('dd', 'dd', [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'])

@@ -5,7 +5,7 @@
 
 import { findProgram } from '../tests/programs.js'
 import { drive, load, startUp } from './clients.js'
-import { forget, type Images } from './images.js'
+import { forget, type Images, recall } from './images.js'
 import { cpuUs, memoryOf } from './proc.js'
 import { missing, neededBy, programOf } from './programs.js'
 import { type Figures, figuresOf, type Gathered, type RowResult } from './result.js'
@@ -29,6 +29,7 @@ export async function measure(row: Row, options: MeasureOptions): Promise<RowRes
   try {
     const { images } = options
     const image = row.disk.image ? await images.pathOf(row.disk.image) : ''
+    if (image !== '' && !row.disk.uncached && row.disk.image?.holeBytes === undefined) await recall(image)
     const source = row.client.program === 'nbdcopy' && row.client.source
     const paths = { image, source: source ? await images.pathOf(source) : '' }
     for (let pair = 0; pair < (row.pairs ?? options.pairs); pair++)
