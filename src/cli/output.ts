@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs'
+import { messageOf } from '../api/errors.js'
 
 /** How long a reader may keep us waiting, in ms: a full pipe that nobody reads must not stop the server. */
 const patienceMs = 1000
@@ -36,6 +37,11 @@ export function nameProgram(name: string): void {
 /** Tells the user, on standard error, what went wrong. */
 export function complain(text: string): void {
   writeAll(2, messageLine(text))
+}
+
+/** What nobody caught: with its stack, where it has one. */
+export function stackOf(error: unknown): string {
+  return (error instanceof Error && error.stack) || messageOf(error)
 }
 
 /** A message as it is written where lines are written. */

@@ -9,7 +9,7 @@ import type { LayerWords } from './layers.js'
 import { listenOnAll } from './listening.js'
 import { messageLog } from './log.js'
 import { type MessageTarget, openMessageTarget } from './log-target.js'
-import { complain, print } from './output.js'
+import { complain, print, stackOf } from './output.js'
 import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
 import { serverOptions } from './server-options.js'
@@ -47,9 +47,7 @@ export async function serve(
   const server = await makeServer({ settings, words, layers, log, write: messages.write, crashed })
   stopOnSignals(server, run)
   // A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone.
-  process.on('uncaughtException', (error: unknown) =>
-    crashed((error instanceof Error && error.stack) || messageOf(error)),
-  )
+  process.on('uncaughtException', (error: unknown) => crashed(stackOf(error)))
   try {
     if (settings.stdio && 'serve' in server) await serveStdio(server)
     else await serveSockets(server, places, run, settings, () => detach(settings, messages, startedBy))

@@ -7,6 +7,7 @@ import { ConfigError, messageOf } from '../api/errors.js'
 import { createServer } from '../server/server.js'
 import { type LayerWords, loadLayers } from './layers.js'
 import { type Level, messageLog } from './log.js'
+import { stackOf } from './output.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 
@@ -37,9 +38,7 @@ async function work(port: MessagePort, { number, settings, words, shared }: Work
   const report = (what: Report) => port.postMessage(what)
   const write = (text: string, level: Level) => report({ log: `worker ${number}: ${text}`, level })
   const log = messageLog(settings.verbose, write)
-  process.on('uncaughtException', (error: unknown) =>
-    report({ crashed: (error instanceof Error && error.stack) || messageOf(error) }),
-  )
+  process.on('uncaughtException', (error: unknown) => report({ crashed: stackOf(error) }))
   const layers = await loadLayers(words)
   const server = createServer({ ...serverOptions(settings, log), ...layers, shared })
   server.stopping.then(() => report('stopping'))

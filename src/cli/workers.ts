@@ -10,9 +10,10 @@ import { resolveValues } from '../api/params.js'
 import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
 import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
-import { addressOf, listen, uriOf } from '../server/listen.js'
+import { addressOf, descriptorOf, listen, uriOf } from '../server/listen.js'
 import { allLayers, type LayerWords } from './layers.js'
 import type { Write } from './log-target.js'
+import { stackOf } from './output.js'
 import type { Settings } from './settings.js'
 import type { Order, Report, WorkerData } from './worker.js'
 
@@ -147,7 +148,7 @@ export class WorkerServer implements Served {
           else giveUp(new StuckError(report.stuck))
         })
         // Out of memory, for one: its clients are gone with it.
-        worker.on('error', (error) => this.#options.crashed(error.stack ?? error.message))
+        worker.on('error', (error) => this.#options.crashed(stackOf(error)))
         worker.on('exit', () => {
           stop()
           // A layer asked for a shutdown while it was set up: that is no failure.
@@ -187,8 +188,7 @@ function order(worker: Worker, what: Order): void {
 
 /** The thread's own descriptor of a socket. */
 function duplicate(socket: Socket): number {
-  const { _handle } = socket as Socket & { _handle?: { fd?: number } | null }
-  return (libc() as Libc).duplicate(_handle?.fd ?? -1)
+  return (libc() as Libc).duplicate(descriptorOf(socket) ?? -1)
 }
 
 /** As it was thrown in the thread. */

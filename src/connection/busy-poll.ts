@@ -20,7 +20,6 @@ const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
 export class BusyPoll {
   readonly #pollMs: number
   readonly #loop: Loop
-  readonly #look = (): void => this.#lookAgain()
   #polling = false
   #until = 0
   #misses = 0
@@ -47,7 +46,7 @@ export class BusyPoll {
     this.#until = this.#loop.now() + this.#pollMs
   }
 
-  #lookAgain(): void {
+  #look = (): void => {
     if (this.#loop.now() < this.#until) {
       this.#loop.next(this.#look)
       return

@@ -125,8 +125,7 @@ export class Commands {
       if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
       this.#answer(request, answer)
     } catch (error) {
-      this.fail(request, error)
-      this.#release(request, false)
+      this.#fail(request, error)
     }
     return undefined
   }
@@ -158,7 +157,8 @@ export class Commands {
   }
 
   /** Answers a request that the device failed. */
-  fail(request: Request, error: unknown): void {
+  #fail(request: Request, error: unknown): void {
+    this.#release(request, false)
     if (this.#muted) return
     const number = toldAs(errorNumber(error), request, this.#agreement.mode)
     const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
@@ -261,8 +261,7 @@ export class Commands {
     try {
       this.#answer(request, await answer)
     } catch (error) {
-      this.fail(request, error)
-      this.#release(request, false)
+      this.#fail(request, error)
     }
     this.#inFlight--
     this.#inFlightBytes -= bytes

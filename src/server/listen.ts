@@ -84,9 +84,8 @@ export function uriOf(address: ListenTarget, exportName: string): string | undef
  * would wait until the client has taken some. TCP sees to that by itself.
  */
 export function widen(stream: Duplex): void {
-  const { remoteAddress, _handle } = stream as Socket & { _handle?: { fd?: number } | null }
-  const fd = _handle?.fd ?? -1
-  if (fd < 0 || remoteAddress !== undefined) return
+  const fd = descriptorOf(stream)
+  if (fd === undefined || (stream as Socket).remoteAddress !== undefined) return
   try {
     libc()?.setSendBuffer(fd, sendBufferBytes)
   } catch {
@@ -96,9 +95,16 @@ export function widen(stream: Duplex): void {
 
 /** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */
 export function peerOf(stream: Duplex): Peer {
-  const { remoteAddress, remotePort, _handle } = stream as Socket & { _handle?: { fd?: number } | null }
+  const { remoteAddress, remotePort } = stream as Socket
   if (remoteAddress !== undefined && remotePort !== undefined)
     return { family: 'tcp', address: remoteAddress, port: remotePort }
-  const fd = _handle?.fd
-  return { family: 'unix', ...(fd !== undefined && fd >= 0 ? libc()?.peerCredentials(fd) : undefined) }
+  const fd = descriptorOf(stream)
+  return { family: 'unix', ...(fd === undefined ? undefined : libc()?.peerCredentials(fd)) }
+}
+
+/** The file descriptor of a socket that is open; undefined for any other stream. */
+export function descriptorOf(stream: Duplex): number | undefined {
+  const { _handle } = stream as Duplex & { _handle?: { fd?: number } | null }
+  const { fd = -1 } = _handle ?? {}
+  return fd < 0 ? undefined : fd
 }

@@ -135,8 +135,8 @@ class NbdServer implements Server {
   }
 
   async #setUp(): Promise<void> {
-    const { plugin, filters = [], readOnly = false, threads = inFlightMax, busyPollUs = 0 } = this.#options
-    const { shared = [] } = this.#options
+    const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
+    const { busyPollUs = defaultBusyPollUs, shared = [] } = this.#options
     const context = { readOnly, shutdown: () => this.#askForShutdown() }
     try {
       if (!Number.isInteger(threads) || threads < 1)
@@ -159,8 +159,8 @@ class NbdServer implements Server {
 
   /** Threads do not wait for each other. */
   #refuseStrict({ concurrency }: Chain): void {
-    if (this.#options.shared === undefined || !concurrency.startsWith('serialize-')) return
-    if (concurrency !== 'serialize-requests')
+    const isStrict = concurrency === 'serialize-connections' || concurrency === 'serialize-all-requests'
+    if (isStrict && this.#options.shared !== undefined)
       throw new ConfigError(`a concurrency of ${concurrency} cannot be kept by several threads`)
   }
 
