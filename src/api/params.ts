@@ -27,12 +27,17 @@ export interface Param<T = unknown> {
   readonly magic?: boolean
   /** It takes, by key, each `key=value` that no layer declares. */
   readonly others?: boolean
+  /** It takes, in order, each `key=value` that no layer declares, and each further bare word. */
+  readonly settings?: boolean
   /** Text from a command line to a value, or a throw that says what is wrong. */
   parse(text: string): T
   /** Checks a value given in code. */
   check(value: unknown): T
 }
 export type Params = Readonly<Record<string, Param>>
+
+/** What a layer that is another program is told: `key=value`, or a bare word where there is no key. */
+export type Setting = readonly [key: string | undefined, value: string]
 
 interface Options<T> {
   readonly doc: string
@@ -74,6 +79,9 @@ const isNumber = (value: unknown): value is number => typeof value === 'number'
 const isString = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
   typeof value === 'object' && value !== null && Object.values(value).every(isString)
+const isSettings = (value: unknown): value is readonly Setting[] =>
+  Array.isArray(value) &&
+  value.every((one) => Array.isArray(one) && (one[0] === undefined || isString(one[0])) && isString(one[1]))
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
 
 /** The kinds of parameters. The words are nbdkit's (nbdkit-plugin(3), "Parsing command line parameters"). */
@@ -105,6 +113,22 @@ export const param = {
       others: true,
       parse,
       check: expect('an object of texts', isTexts),
+      ...options,
+    }
+  },
+  /**
+   * What another program takes and only it knows: pairs of key and value, in the order given, any key as
+   * often as it comes. `Object.entries({ file: 'disk.img' })` are such pairs.
+   */
+  settings<const O extends Options<readonly Setting[]>>(options: O): Param<readonly Setting[]> & O {
+    const parse = (text: string): never => {
+      throw new Error(`expected pairs of key and value, got "${text}"`)
+    }
+    return {
+      placeholder: 'VALUE',
+      settings: true,
+      parse,
+      check: expect('pairs of key and value', isSettings),
       ...options,
     }
   },

@@ -36,8 +36,25 @@ export interface ServerContext {
    * Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it.
    */
   shutdown(): void
+  /** Fires when a shutdown begins, whoever asked for it: what sleeps may wake. */
+  readonly stopping: AbortSignal
+  /** False with `-s`: standard input and output are a client's connection. */
+  readonly stdioSafe: boolean
+  /** Those of `-D`, as `PLUGIN.FLAG=VALUE`. */
+  readonly debugFlags: readonly string[]
   /** What `share` of the definition returned, for a layer that is set up in several threads. */
   readonly shared?: unknown
+}
+
+/** What is known of a layer only with its values: where it is a file of the user's in another language. */
+export interface Description {
+  readonly name?: string
+  /** For `--help`: its parameters, in its own words. */
+  readonly help?: string
+  readonly concurrency?: Concurrency
+  readonly magicKey?: string
+  /** For `--dump-plugin`: further lines, `key=value`. A key that is printed for all plugins is so no more. */
+  readonly lines: readonly string[]
 }
 
 /** A plugin that has been set up, for one server. */
@@ -108,6 +125,15 @@ interface Definition<P extends Params, Instance> {
    * not go with several threads.
    */
   share?(values: Values<P>): MaybePromise<unknown>
+  /** Further lines for `--dump-plugin`, `key=value`. */
+  readonly dumpLines?: readonly string[]
+  /** It knows debug flags, and says itself which it does not. */
+  readonly takesDebugFlags?: boolean
+  /**
+   * For `--help` and `--dump-plugin`, where values are given. It sets nothing up that stays. Throw
+   * ConfigError as `setup` does.
+   */
+  describe?(values: Values<P>, server: ServerContext): MaybePromise<Description>
   /** Called once for each server. Throw ConfigError where the values do not go together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }

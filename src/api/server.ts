@@ -48,6 +48,10 @@ export interface ServerOptions {
   readonly busyPollUs?: number
   /** How long a shutdown waits for clients before it drops them: 30,000 ms unless given. */
   readonly graceMs?: number
+  /** False: standard input and output are a client's connection, and no layer may use them. */
+  readonly stdioSafe?: boolean
+  /** For layers that know debug flags (nbdkit(1), `-D`): `PLUGIN.FLAG=VALUE`. */
+  readonly debugFlags?: readonly string[]
   /** Says nothing unless given. */
   readonly log?: Log
   /** For a server that is one of several threads: what `share` of each layer returned, the plugin's last. */

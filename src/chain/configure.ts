@@ -1,6 +1,6 @@
 /** Gives the words of a command line that follow the plugin's name to the layers that they are for. */
 import { ConfigError } from '../api/errors.js'
-import { keysOf, knownKeys, type Param } from '../api/params.js'
+import { keysOf, knownKeys, type Param, type Params, type Setting } from '../api/params.js'
 import type { FilterDefinition, Layer, PluginDefinition } from '../api/plugin.js'
 
 export interface Configured {
@@ -11,7 +11,8 @@ export interface Configured {
 
 /**
  * Each `key=value` goes to the outermost layer that declares the key, else to the outermost that takes any
- * key; a bare word to the plugin's magic parameter. Values stay text until the server is set up.
+ * key; a bare word to the plugin's magic parameter, and a further one to the plugin's settings, where it has
+ * any. Values stay text until the server is set up.
  *
  * @throws ConfigError for a key that no layer knows or that is given twice, and for a bare word that no
  * parameter takes.
@@ -26,7 +27,7 @@ export function configure(
   for (const word of words) {
     const keyed = split(word)
     if (keyed) give([...above, bottom], ...keyed)
-    else give([bottom], magicKey(plugin, word), word)
+    else giveBare(bottom, word)
   }
   return {
     plugin: { kind: 'plugin', ...bottom },
@@ -46,29 +47,48 @@ function split(word: string): [key: string, value: string] | undefined {
   return match ? [match[1] ?? '', match[2] ?? ''] : undefined
 }
 
-function magicKey(plugin: PluginDefinition, word: string): string {
-  for (const [name, parameter] of Object.entries(plugin.params))
-    if (parameter.magic) return keysOf(name, parameter)[0] ?? name
-  throw new ConfigError(
-    `"${word}": ${plugin.name} takes no bare word, expected key=value (it knows ${knownKeys(plugin.params)})`,
-  )
+function giveBare({ definition, inputs }: Receiver<PluginDefinition>, word: string): void {
+  const params = Object.entries(definition.params)
+  const magic = params.find(([, parameter]) => parameter.magic)
+  const settings = settingsOf(definition.params)
+  if (magic && !(settings !== undefined && Object.hasOwn(inputs, magic[0])))
+    giveOnce(definition.name, inputs, magic[0], keysOf(...magic)[0] ?? magic[0], word)
+  else if (settings !== undefined) addSetting(inputs, settings, [undefined, word])
+  else
+    throw new ConfigError(
+      `"${word}": ${definition.name} takes no bare word, expected key=value ` +
+        `(it knows ${knownKeys(definition.params)})`,
+    )
+}
+
+function settingsOf(params: Params): string | undefined {
+  return Object.entries(params).find(([, parameter]) => parameter.settings)?.[0]
+}
+
+function addSetting(inputs: Record<string, unknown>, name: string, setting: Setting): void {
+  inputs[name] = [...((inputs[name] ?? []) as readonly Setting[]), setting]
 }
 
 function give(layers: readonly Receiver[], key: string, value: string): void {
   for (const { definition, inputs } of layers) {
     const declared = find(definition.params, key)
     if (declared === undefined) continue
-    giveOnce(definition.name, inputs, declared, key, value)
+    // A script may have a key of its own of the same name: what comes again is for it.
+    const settings = Object.hasOwn(inputs, declared) ? settingsOf(definition.params) : undefined
+    if (settings !== undefined) addSetting(inputs, settings, [key, value])
+    else giveOnce(definition.name, inputs, declared, key, value)
     return
   }
   for (const { definition, inputs } of layers) {
+    const settings = settingsOf(definition.params)
     const others = Object.entries(definition.params).find(([, parameter]) => parameter.others)?.[0]
-    if (others !== undefined) {
+    if (settings !== undefined) addSetting(inputs, settings, [key, value])
+    else if (others !== undefined) {
       const before = (inputs[others] ?? {}) as Record<string, unknown>
       giveOnce(definition.name, before, key, key, value)
       inputs[others] = before
-      return
-    }
+    } else continue
+    return
   }
   const asked = layers.map(({ definition }) => `${definition.name} knows ${knownKeys(definition.params)}`)
   throw new ConfigError(`unknown parameter "${key}": ${asked.join('; ')}`)
@@ -82,6 +102,6 @@ function giveOnce(layer: string, inputs: Record<string, unknown>, name: string, 
 
 function find(params: Readonly<Record<string, Param>>, key: string): string | undefined {
   return Object.entries(params).find(
-    ([name, parameter]) => !parameter.others && keysOf(name, parameter).includes(key),
+    ([name, parameter]) => !parameter.others && !parameter.settings && keysOf(name, parameter).includes(key),
   )?.[0]
 }

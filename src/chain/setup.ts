@@ -24,7 +24,7 @@ export interface Chain {
  */
 export async function setUp(
   layers: readonly Layer[],
-  context: Omit<ServerContext, 'log' | 'shared'>,
+  context: Partial<Omit<ServerContext, 'log' | 'shared'>>,
   log: Log,
   running: Running,
   shared: readonly unknown[] = [],
@@ -35,7 +35,7 @@ export async function setUp(
       const { definition } = layer
       const layerLog = log.child(definition.name)
       const values = resolveValues(definition.name, definition.params, layer.inputs)
-      const own = { ...context, log: layerLog, shared: shared[depth] }
+      const own = { ...noServer, ...context, log: layerLog, shared: shared[depth] }
       const setup = async () => definition.setup(values, own)
       const instance = await running.at(depth).watch(definition.name, 'setup', setup())
       links.unshift({ name: definition.name, instance, log: layerLog })
@@ -94,6 +94,15 @@ export function strictest(asked: readonly Concurrency[]): Concurrency {
     throw new ConfigError(`unknown concurrency "${unknown}": expected one of ${concurrencies.join(', ')}`)
   return concurrencies.find((concurrency) => asked.includes(concurrency)) ?? 'parallel'
 }
+
+/** What a layer is told where there is no server: for a test, or to describe it. */
+export const noServer: Omit<ServerContext, 'log' | 'shared'> = Object.freeze({
+  readOnly: false,
+  stopping: new AbortController().signal,
+  stdioSafe: true,
+  debugFlags: [],
+  shutdown() {},
+})
 
 /** What a device opened without a client is told of its connection. */
 export const noConnection: OpenRequest['connection'] = Object.freeze({

@@ -5,6 +5,7 @@ import { arch, platform } from 'node:os'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { keysOf } from '../api/params.js'
+import type { Description } from '../api/plugin.js'
 import type { Found } from './modules.js'
 import { options } from './options.js'
 import { ourPackage } from './package.js'
@@ -57,25 +58,30 @@ function isInstalled(name: string): boolean {
 }
 
 /** The keys of nbdkit-probing(1) that are known before a plugin is set up. */
-export function dumpPlugin({ definition, path, builtIn }: Found): string {
-  const { name, params, concurrency = 'parallel' } = definition
+export function dumpPlugin({ definition, path, builtIn }: Found, more?: Description): string {
+  const { params, concurrency = 'parallel' } = definition
   const magic = Object.entries(params).find(([, param]) => param.magic)
+  const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
-  return [
+  const said = more?.lines ?? definition.dumpLines ?? []
+  const keyOf = (line: string) => line.replace(/=.*/s, '')
+  const saidKeys = new Set(said.map(keyOf))
+  const lines = [
     `path=${path}`,
-    `name=${name}`,
+    `name=${more?.name ?? definition.name}`,
     ...(builtIn ? [`version=${ourPackage().version}`] : []),
     'api_version=1',
     'max_thread_model=parallel',
     // What it says of itself: with some values it may be stricter.
-    `thread_model=${concurrency.replaceAll('-', '_')}`,
-    ...(magic ? [`magic_config_key=${keysOf(...magic)[0]}`] : []),
+    `thread_model=${(more?.concurrency ?? concurrency).replaceAll('-', '_')}`,
+    ...(magicKey === undefined ? [] : [`magic_config_key=${magicKey}`]),
     ...(takesKeys ? ['has_config=1', 'has_config_help=1'] : []),
     // Every plugin has these.
     'has_open=1',
     'has_get_size=1',
     'has_pread=1',
-  ].join('\n')
+  ]
+  return [...lines.filter((line) => !saidKeys.has(keyOf(line))), ...said].join('\n')
 }
 
 export function longOptions(): string {

@@ -6,8 +6,11 @@ import { ourPackage } from './package.js'
 
 const width = 100
 
-/** The usage, then each layer that was named, in the order that a request meets them. */
-export function help(layers: readonly Found[]): string {
+/**
+ * The usage, then each layer that was named, in the order that a request meets them; `more` is what the last
+ * of them says itself.
+ */
+export function help(layers: readonly Found[], more = ''): string {
   const rows = options.map((option): [string, string] => [synopsis(option), option.doc])
   return [
     'nbdkit-ts [options] [--filter=FILTER ...] PLUGIN [[key=]value ...]',
@@ -21,6 +24,7 @@ export function help(layers: readonly Found[]): string {
       const parameters = Object.entries(params).flatMap(([key, param]) => parameterRow(key, param))
       return ['', `${kind}: ${name} (${description})`, `(${path})`, ...columns(parameters)]
     }),
+    ...(more.trim() === '' ? [] : ['', more.trim()]),
   ].join('\n')
 }
 

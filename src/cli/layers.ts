@@ -17,7 +17,7 @@ export async function loadLayers({ plugin, filters, parameters }: LayerWords): P
   const above = await findAll('filter', filters)
   const bottom = await findLayer('plugin', plugin)
   const definitions = above.map(({ definition }) => definition)
-  return configure(bottom.definition, definitions, parameters)
+  return configure(bottom.definition, definitions, [...bottom.words, ...parameters])
 }
 
 export async function findAll<K extends 'plugin' | 'filter'>(kind: K, words: readonly string[]) {

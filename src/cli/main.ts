@@ -14,7 +14,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const startedBy = starter()
   const { settings, words } = parseOptions(argv)
   nameProgram(settings.name)
-  if (settings.task !== 'serve') return describe(settings.task, settings.filters, words[0])
+  if (settings.task !== 'serve') return describe(settings.task, settings, words)
   const [plugin, ...parameters] = words
   if (plugin === undefined) throw new ConfigError(noPlugin)
   if (goesIntoBackground(settings) && startedBy === undefined)
@@ -34,19 +34,22 @@ function goesIntoBackground({ foreground }: Settings): boolean {
 
 async function describe(
   task: Exclude<Task, 'serve'>,
-  filterWords: readonly string[],
-  word: string | undefined,
+  settings: Settings,
+  [word, ...parameters]: readonly string[],
 ): Promise<number> {
   const { dumpConfig, dumpPlugin, longOptions, shortOptions } = await import('./dump.js')
   const { help, version } = await import('./help.js')
-  const filters = await findAll('filter', filterWords)
+  const filters = await findAll('filter', settings.filters)
   const plugin = word === undefined ? [] : await findAll('plugin', [word])
+  const isOfPlugin = task === 'help' || task === 'dump-plugin'
+  const { describePlugin } = await import('./describe.js')
+  const more = isOfPlugin && plugin[0] ? await describePlugin(plugin[0], parameters, settings) : undefined
   const texts: Readonly<Record<typeof task, () => string>> = {
     'dump-config': dumpConfig,
-    'dump-plugin': () => dumpPlugin(named(plugin)),
+    'dump-plugin': () => dumpPlugin(named(plugin), more),
     'long-options': longOptions,
     'short-options': shortOptions,
-    help: () => help([...filters, ...plugin]),
+    help: () => help([...filters, ...plugin], more?.help),
     version: () => version([...filters, ...plugin]),
   }
   print(texts[task]())

@@ -6,6 +6,7 @@ import { ConfigError } from '../api/errors.js'
 import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
 import { filters } from '../filters/catalog.js'
 import { plugins } from '../plugins/catalog.js'
+import { foreignPlugin } from './foreign.js'
 import { orNearest } from './nearest.js'
 
 type Kind = 'plugin' | 'filter'
@@ -18,13 +19,15 @@ export interface Found<D = PluginDefinition | FilterDefinition> {
   readonly path: string
   /** It comes with nbdkit-ts. */
   readonly builtIn: boolean
+  /** What stands before the words of the command line: it was found by a file that it is to load. */
+  readonly words: readonly string[]
 }
 
 const catalogs = { plugin: plugins, filter: filters }
 
 /**
  * Imports what a word names: an entry of the catalogue, a file (a word with `/` or `.`), or a package that is
- * found from the working directory.
+ * found from the working directory. For a file in another language it is the plugin that loads such files.
  *
  * @throws ConfigError that says what was looked for, and what was found in its place.
  */
@@ -34,6 +37,7 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
     definition: check(kind, word, path, module),
     path,
     builtIn,
+    words: [],
   })
   const catalog = catalogs[kind]
   const load = Object.hasOwn(catalog, word) ? catalog[word] : undefined
@@ -50,6 +54,13 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
   const path = resolve(word)
   if (!existsSync(path)) throw new ConfigError(`${kind} ${word}: there is no file ${path}`)
   if (!statSync(path).isFile()) throw new ConfigError(`${kind} ${word}: ${path} is not a file`)
+  const foreign = foreignPlugin(path)
+  if (foreign && kind === 'plugin') {
+    const loader = await findLayer(kind, foreign.plugin)
+    return { ...loader, words: [foreign.word] }
+  }
+  if (foreign?.plugin === 'native')
+    throw new ConfigError(`filter ${word}: filters of nbdkit cannot be loaded, only its plugins`)
   return found(path, await importFile(path))
 }
 

@@ -31,7 +31,7 @@ export async function serve(
   layers: Configured,
   startedBy?: Starter,
 ): Promise<number> {
-  warnOfDebugFlags(settings.debugFlags)
+  if (layers.plugin.definition.takesDebugFlags !== true) warnOfDebugFlags(settings.debugFlags)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
   const messages = await openMessageTarget(settings.log, startedBy !== undefined)

@@ -5,10 +5,10 @@ import type { Settings } from './settings.js'
 
 export function serverOptions(settings: Settings, log: Log): Omit<ServerOptions, 'plugin'> {
   const { exportName, readOnly, threads, oldstyle, maskHandshake, busyPollUs } = settings
-  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts, keepAlive } = settings
+  const { handshakeTimeoutMs, graceMs, structuredReplies, metaContexts, keepAlive, debugFlags } = settings
   return {
     ...{ log, exportName, readOnly, oldstyle, handshakeTimeoutMs, graceMs, structuredReplies, metaContexts },
-    keepAlive,
+    ...{ keepAlive, debugFlags, stdioSafe: !settings.stdio },
     ...(threads === 0 ? {} : { threads }),
     ...(maskHandshake === undefined ? {} : { maskHandshake }),
     ...(busyPollUs === undefined ? {} : { busyPollUs }),

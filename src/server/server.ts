@@ -58,6 +58,7 @@ class NbdServer implements Server {
   #turns: Gate | undefined
   #nextId = 1
   #stopping = false
+  readonly #abort = new AbortController()
   #beginStopping!: () => void
   #graceMs: number
   #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
@@ -125,6 +126,7 @@ class NbdServer implements Server {
     if (!this.#stopping) {
       this.#stopping = true
       this.#beginStopping()
+      this.#abort.abort()
       void this.#stop()
     }
     return this.stopped
@@ -137,7 +139,10 @@ class NbdServer implements Server {
   async #setUp(): Promise<void> {
     const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
     const { busyPollUs = defaultBusyPollUs, shared = [] } = this.#options
-    const context = { readOnly, shutdown: () => this.#askForShutdown() }
+    const { stdioSafe = true, debugFlags = [] } = this.#options
+    const stopping = this.#abort.signal
+    const shutdown = () => this.#askForShutdown()
+    const context = { readOnly, stopping, stdioSafe, debugFlags, shutdown }
     try {
       if (!Number.isInteger(threads) || threads < 1)
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)

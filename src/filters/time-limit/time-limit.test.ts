@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test'
 import type { ConnectionState } from '../../api/connection.js'
 import { silentLog } from '../../api/log.js'
 import { definePlugin } from '../../api/plugin.js'
-import { noConnection } from '../../chain/setup.js'
+import { noConnection, noServer } from '../../chain/setup.js'
 import { deviceContract, openDevice } from '../../testing/index.js'
 import timeLimit from './time-limit.js'
 
@@ -98,7 +98,7 @@ test('time-limit goes on when the same client opens the device again', async (t)
   const { connection, pass, disconnects } = client(t)
   let now = 0
   t.mock.method(performance, 'now', () => now)
-  const server = { log: silentLog, readOnly: false, shutdown() {} }
+  const server = { ...noServer, log: silentLog }
   // Both devices belong to one server: an outer filter opens them one after the other.
   const filter = await timeLimit.definition.setup({ limit: 5000 }, server)
   const request = { exportName: '', readOnly: false, tls: false, connection }

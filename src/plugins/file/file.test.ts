@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { silentLog } from '../../api/log.js'
+import { noServer } from '../../chain/setup.js'
 import { libc } from '../../lib/libc.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import file from './file.js'
@@ -150,7 +151,7 @@ test('file tells a client that the file is gone, and not where it was', async (t
     reduceMemoryPressure: false,
     fadvise: 'normal',
   } as const
-  const context = { log: silentLog, readOnly: false, shutdown() {} }
+  const context = { ...noServer, log: silentLog }
   const instance = await file.definition.setup(values, context)
   rmSync(path)
   await assert.rejects(async () => instance.open({ readOnly: false } as never), {

@@ -1,0 +1,34 @@
+/** What is known of a plugin only with the words that follow it: of a script, or of a file of machine code. */
+import { type Params, resolveValues } from '../api/params.js'
+import type { Description, PluginDefinition } from '../api/plugin.js'
+import { configure } from '../chain/configure.js'
+import { noServer } from '../chain/setup.js'
+import { messageLog } from './log.js'
+import type { Found } from './modules.js'
+import { complain } from './output.js'
+import type { Settings } from './settings.js'
+
+/**
+ * Undefined where its own definition says all, as no values are given or it has no more to say.
+ *
+ * @throws ConfigError as a server would.
+ */
+export async function describePlugin(
+  found: Found<PluginDefinition>,
+  words: readonly string[],
+  { verbose, debugFlags, readOnly }: Settings,
+): Promise<Description | undefined> {
+  const { definition } = found
+  if (definition.describe === undefined) return undefined
+  const { inputs } = configure(definition, [], [...found.words, ...words]).plugin
+  if (isIncomplete(definition.params, inputs)) return undefined
+  const values = resolveValues(definition.name, definition.params, inputs)
+  const log = messageLog(verbose, complain).child(definition.name)
+  return definition.describe(values, { ...noServer, log, debugFlags, readOnly })
+}
+
+function isIncomplete(params: Params, inputs: Readonly<Record<string, unknown>>): boolean {
+  return Object.entries(params).some(
+    ([name, { required }]) => required === true && inputs[name] === undefined,
+  )
+}

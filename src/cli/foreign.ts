@@ -1,0 +1,34 @@
+/** Plugins in other languages, by what their file begins with. */
+import { closeSync, openSync, readSync } from 'node:fs'
+
+/** The plugin that knows how to load a file, and the word of the command line that names the file to it. */
+export interface Foreign {
+  readonly plugin: string
+  readonly word: string
+}
+
+/** What Linux and macOS put before compiled code. */
+const compiled = ['7f454c46', 'cffaedfe', 'cafebabe']
+
+/**
+ * Undefined for a file that can be imported. A shared object is `native`; a script names its plugin in its first
+ * line, as in `#!/usr/sbin/nbdkit python` (nbdkit(1), "Shebang scripts").
+ */
+export function foreignPlugin(path: string): Foreign | undefined {
+  const start = beginningOf(path)
+  if (compiled.includes(start.subarray(0, 4).toString('hex')))
+    return { plugin: 'native', word: `plugin=${path}` }
+  const [line = ''] = start.toString().split('\n', 1)
+  const [, plugin] = /^#!.*\bnbdkit(?:-ts)?\s+([a-z][\w-]*)\s*$/.exec(line) ?? []
+  return plugin === undefined ? undefined : { plugin, word: `script=${path}` }
+}
+
+function beginningOf(path: string): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const start = Buffer.alloc(256)
+    return start.subarray(0, readSync(fd, start))
+  } finally {
+    closeSync(fd)
+  }
+}
