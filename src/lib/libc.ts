@@ -53,6 +53,8 @@ export interface Libc {
   isRotational(fd: number): boolean
   /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
   setSendBuffer(fd: number, bytes: number): void
+  /** The ends of a new pipe, which programs that are started do not get unless they are given them. */
+  pipe(): readonly [read: number, write: number]
   /** Another descriptor of the same open file or socket, closed on its own. */
   duplicate(fd: number): number
   /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
@@ -125,6 +127,7 @@ const SOL_SOCKET = 1
 const SO_SNDBUF = 7
 const SO_PEERCRED = 17
 const F_DUPFD_CLOEXEC = 1030
+const O_CLOEXEC = 0o2000000
 const BLKDISCARD = 0x1277
 const BLKROTATIONAL = 0x127e
 /** koffi refuses a call when 256 are under way. It has a thread for each core: this many are enough. */
@@ -149,6 +152,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const fcntl = declare<[fd: number, command: number, argument: number]>(
     'int fcntl(int fd, int command, int argument)',
   )
+  const pipe2 = declare<[ends: Int32Array, flags: number]>('int pipe2(void *ends, int flags)')
   const getsockopt = declare<
     [fd: number, level: number, name: number, value: Uint32Array, length: Uint32Array]
   >('int getsockopt(int fd, int level, int name, void *value, void *length)')
@@ -233,6 +237,11 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     setSendBuffer(fd, bytes) {
       if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4) < 0)
         throw errnoError(koffi, koffi.errno(), 'setsockopt')
+    },
+    pipe() {
+      const ends = new Int32Array(2)
+      if (pipe2(ends, O_CLOEXEC) < 0) throw errnoError(koffi, koffi.errno(), 'pipe2')
+      return [ends[0] ?? -1, ends[1] ?? -1]
     },
     duplicate(fd) {
       const copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)

@@ -1,0 +1,228 @@
+/** One process that serves all clients: the host of a plugin in another language (docs/coprocess.md). */
+import type { Connection } from '../../api/connection.js'
+import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
+import type { Setting } from '../../api/params.js'
+import type { Concurrency, Description, PluginInstance, ServerContext } from '../../api/plugin.js'
+import { readThreadModel } from '../methods/answers.js'
+import { configureBy, giveSettings, instanceOf, type Opener, threadModelOf } from '../methods/instance.js'
+import { type CallOptions, lineOf, type Methods, type Outcome, textOf } from '../methods/methods.js'
+import { decodeWord } from './channel.js'
+import { Coprocess } from './process.js'
+
+/** How a host is started, and what it loads. */
+export interface HostOptions {
+  /** For messages: the plugin's own name. */
+  readonly name: string
+  readonly command: string
+  readonly args: readonly string[]
+  /** What the host loads: an absolute path. */
+  readonly file: string
+  readonly settings: readonly Setting[]
+  readonly server: ServerContext
+  /** Start it again, for new clients, when it has died. */
+  readonly restart: boolean
+}
+
+/** A process, from its start to its end: after a restart there is another. */
+class Host implements Methods {
+  readonly name: string
+  known: ReadonlySet<string> = new Set()
+  /** What it says of itself, by key. */
+  facts: ReadonlyMap<string, string> = new Map()
+  readonly #coprocess: Coprocess
+  readonly #options: HostOptions
+  /** Clients by the handles that are open. */
+  readonly #clients = new Map<string, Connection>()
+  #dead = false
+
+  constructor(options: HostOptions) {
+    const { name, command, args, server, settings } = options
+    this.#options = options
+    this.name = name
+    this.#coprocess = new Coprocess({
+      file: command,
+      args,
+      env: { ...process.env, NBDKIT_TS_PID: String(process.pid) },
+      speaks: 'descriptor 3',
+      stdioSafe: server.stdioSafe,
+      descriptors: passwordDescriptors(settings),
+      name,
+      log: server.log,
+      events: {
+        shutdown: () => server.shutdown(),
+        disconnect: (handle, force) => this.#clients.get(handle)?.disconnect(force),
+      },
+      died: () => {
+        this.#dead = true
+      },
+    })
+    const stopping = () => this.#coprocess.channel.note('stopping')
+    server.stopping.addEventListener('abort', stopping, { once: true })
+    void this.#coprocess.ended.then(() => server.stopping.removeEventListener('abort', stopping))
+  }
+
+  get dead(): boolean {
+    return this.#dead
+  }
+
+  call(method: string, words: readonly (string | number)[], options: CallOptions = {}): Promise<Outcome> {
+    return this.#coprocess.channel.call(method, words, options.input, options.length)
+  }
+
+  /** @throws ConfigError where the plugin cannot be loaded. */
+  async load(): Promise<void> {
+    const { file, server } = this.#options
+    const flags = server.debugFlags
+    const words = [file, server.log.debugging, server.readOnly, server.stdioSafe, ...flags].map(String)
+    let output: Outcome['output']
+    try {
+      ;({ output } = await this.call('load', words))
+    } catch (error) {
+      throw new ConfigError(`${this.name}: ${messageOf(error)}`, { cause: error })
+    }
+    const lines = textOf(output)
+      .split('\n')
+      .filter((line) => line.includes('='))
+    const pairs = lines.map((line) => {
+      const at = line.indexOf('=')
+      return [line.slice(0, at), decodeWord(line.slice(at + 1))] as const
+    })
+    this.facts = new Map(pairs)
+    this.known = new Set((this.facts.get('methods') ?? '').split(','))
+  }
+
+  async configure(): Promise<void> {
+    await giveSettings(this, this.#options.settings, async () => this.facts.get('magic_config_key'))
+  }
+
+  /** Opens a handle, and goes on with it until it is closed. */
+  open: Opener = async ({ connection, readOnly, exportName, tls }) => {
+    const words = [String(readOnly), exportName, String(tls), peerOf(connection)]
+    const handle = lineOf((await this.call('open', words)).output)
+    this.#clients.set(handle, connection)
+    const dropped = () => this.#coprocess.channel.note(`dropped ${handle}`)
+    connection.signal.addEventListener('abort', dropped, { once: true })
+    const methods: Methods = {
+      name: this.name,
+      known: this.known,
+      call: (method, more, { input, length } = {}) => {
+        if (method === 'close') {
+          this.#clients.delete(handle)
+          connection.signal.removeEventListener('abort', dropped)
+        }
+        return this.#coprocess.channel.call(method, more, input, length)
+      },
+    }
+    return { methods, handle }
+  }
+
+  end(): Promise<void> {
+    return this.#coprocess.end()
+  }
+}
+
+/** Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. */
+function passwordDescriptors(settings: readonly Setting[]): number[] {
+  return settings
+    .flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
+    .filter((fd) => fd > 3)
+}
+
+/** `unix:PID:UID:GID`, `tcp:PORT:ADDRESS` or `stream`. */
+export function peerOf({ peer }: Pick<Connection, 'peer'>): string {
+  const { family, pid, uid, gid, port, address } = peer
+  if (family === 'unix') return `unix:${pid ?? ''}:${uid ?? ''}:${gid ?? ''}`
+  if (family === 'tcp') return `tcp:${port ?? ''}:${address ?? ''}`
+  return 'stream'
+}
+
+/** Starts the host, sets the plugin up, and gives what serves its clients. */
+export async function hosted(options: HostOptions): Promise<PluginInstance> {
+  const { server, restart } = options
+  const start = async () => {
+    const host = new Host(options)
+    try {
+      await host.load()
+      await host.configure()
+      return { host, concurrency: await threadModelOf(host, staticModel(host)) }
+    } catch (error) {
+      await host.end()
+      throw error
+    }
+  }
+  const first = await start()
+  let { host } = first
+
+  /** The process that runs: one that has died is replaced, once for all who come meanwhile. */
+  let restarting: Promise<Host> | undefined
+  const running = async (): Promise<Host> => {
+    if (!host.dead) return host
+    if (!restart) throw new NbdError('EIO', `${options.name}: its process has died`)
+    restarting ??= (async () => {
+      server.log.error(`${options.name}: its process is started again`)
+      const next = (await start()).host
+      await configureBy(next, 'get_ready')
+      await configureBy(next, 'after_fork')
+      return next
+    })()
+    try {
+      host = await restarting
+    } finally {
+      restarting = undefined
+    }
+    return host
+  }
+  const methods: Methods = {
+    name: options.name,
+    known: host.known,
+    // Nothing is started for its end.
+    call: async (method, words, more) =>
+      (endings.has(method) ? host : await running()).call(method, words, more),
+  }
+  return instanceOf({
+    methods,
+    concurrency: serverModel(first.concurrency),
+    readOnly: server.readOnly,
+    peer: ({ connection }) => [peerOf(connection)],
+    open: async (request) => (await running()).open(request),
+    end: () => host.end(),
+  })
+}
+
+const endings: ReadonlySet<string> = new Set(['cleanup', 'unload'])
+
+/**
+ * A host calls a plugin of `serialize_all_requests` for one thing after the other by itself. So the next
+ * request may be on its way while it works, and it needs not wait for it.
+ */
+function serverModel(asked: Concurrency): Concurrency {
+  return asked === 'serialize-all-requests' ? 'parallel' : asked
+}
+
+function staticModel(host: Host): Concurrency {
+  return readThreadModel(host.facts.get('thread_model') ?? '') ?? 'serialize-all-requests'
+}
+
+/** For `--help` and `--dump-plugin`. */
+export async function describeHosted(options: HostOptions): Promise<Description> {
+  const host = new Host(options)
+  try {
+    await host.load()
+    const concurrency = await threadModelOf(host, staticModel(host))
+    const { output } = await configureBy(host, 'dump_plugin')
+    const printed = textOf(output).trimEnd()
+    const [name, magicKey] = [host.facts.get('name'), host.facts.get('magic_config_key')]
+    const help = [host.facts.get('description'), host.facts.get('config_help')]
+    const apart = ['methods', 'name', 'magic_config_key', 'config_help', 'thread_model', 'description']
+    const facts = [...host.facts].filter(([key]) => !apart.includes(key))
+    return {
+      concurrency,
+      ...(name === undefined ? {} : { name }),
+      ...(magicKey === undefined ? {} : { magicKey }),
+      help: help.filter((text) => text !== undefined && text.trim() !== '').join('\n'),
+      lines: [...facts.map(([key, value]) => `${key}=${value}`), ...(printed === '' ? [] : [printed])],
+    }
+  } finally {
+    await host.end()
+  }
+}

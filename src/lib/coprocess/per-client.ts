@@ -1,0 +1,56 @@
+/** One coprocess for each client: a script that stays alive. */
+import type { ServerContext } from '../../api/plugin.js'
+import type { Opener } from '../methods/instance.js'
+import type { Methods } from '../methods/methods.js'
+import { Coprocess } from './process.js'
+
+export interface PerClientOptions {
+  readonly file: string
+  /** Its variable `tmpdir`. */
+  readonly directory: string
+  readonly server: Pick<ServerContext, 'shutdown' | 'log'>
+}
+
+/** It has one client alone. */
+const handle = '1'
+
+/** When its client has been dropped by force, what it still does has so long to end, in ms. */
+const droppedMs = 10_000
+
+/** Starts `FILE coprocess READONLY EXPORTNAME TLS` for a client; it ends after its `close`. */
+export function openCoprocess({ file, directory, server }: PerClientOptions): Opener {
+  return async ({ connection, readOnly, exportName, tls }) => {
+    const coprocess = new Coprocess({
+      file,
+      args: ['coprocess', String(readOnly), exportName, String(tls)],
+      env: { ...process.env, tmpdir: directory },
+      speaks: 'standard',
+      stdioSafe: true,
+      name: file,
+      log: server.log,
+      events: {
+        shutdown: () => server.shutdown(),
+        disconnect: (_, force) => connection.disconnect(force),
+      },
+    })
+    const dropped = () => {
+      const timer = setTimeout(() => coprocess.kill('its client was dropped, and it does not end'), droppedMs)
+      void coprocess.ended.then(() => clearTimeout(timer))
+    }
+    connection.signal.addEventListener('abort', dropped, { once: true })
+    const methods: Methods = {
+      name: file,
+      async call(method, words, { input, length } = {}) {
+        try {
+          return await coprocess.channel.call(method, words, input, length)
+        } finally {
+          if (method === 'close') {
+            connection.signal.removeEventListener('abort', dropped)
+            await coprocess.end()
+          }
+        }
+      },
+    }
+    return { methods, handle }
+  }
+}

@@ -1,0 +1,129 @@
+/** A process that answers calls, from its start to its end. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import { NbdError } from '../../api/errors.js'
+import type { Log } from '../../api/log.js'
+import { Channel, type ChannelEvents } from './channel.js'
+
+export interface CoprocessOptions {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly env?: NodeJS.ProcessEnv
+  /** It speaks on standard input and output, or on descriptor 3. */
+  readonly speaks: 'standard' | 'descriptor 3'
+  /** Where standard output and input are a client's: 2 for output, and no input. */
+  readonly stdioSafe: boolean
+  /** Descriptors that it is to have too, above 3. */
+  readonly descriptors?: readonly number[]
+  /** For messages: whose process it is. */
+  readonly name: string
+  readonly log: Log
+  readonly events: Pick<ChannelEvents, 'shutdown' | 'disconnect'>
+  /** It has ended, and was not told to. */
+  readonly died?: (why: string) => void
+}
+
+/** Those that run: none of them outlives us. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) killGroup(child)
+})
+
+/** After the end of its input a process has so long to end by itself, in ms. */
+const endMs = 5000
+
+export class Coprocess {
+  readonly channel: Channel
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>
+  readonly #child: ChildProcess
+  #ending = false
+  #hasEnded = false
+  #killedFor: string | undefined
+
+  constructor(options: CoprocessOptions) {
+    const { file, args, env, name, log, events } = options
+    this.#child = spawn(file, args, { env, detached: true, stdio: stdioOf(options) })
+    const [from, to] = streamsOf(this.#child, options)
+    this.channel = new Channel(from, to, {
+      ...events,
+      message: (kind, text) => (kind === 'log' ? log.error(text) : log.debug(text)),
+      broken: (message) => this.kill(`it broke the protocol: ${message}`),
+    })
+    running.add(this.#child)
+    let why = 'it has ended'
+    let ended!: () => void
+    this.ended = new Promise((resolve) => {
+      ended = resolve
+    })
+    this.#child.on('error', (error) => {
+      why = `it cannot be run: ${error.message}`
+      // Nothing was started, and so there is nothing that could exit.
+      if (this.#child.pid === undefined) this.#end(why, name, options, ended)
+    })
+    this.#child.on('exit', (status, signal) => {
+      const how = signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`
+      why = this.#killedFor ?? how
+    })
+    // What it had answered before it ended is read first.
+    this.#child.on('close', () => this.#end(why, name, options, ended))
+  }
+
+  /** Undefined: it could not be started. */
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  kill(why: string): void {
+    this.#killedFor ??= why
+    killGroup(this.#child)
+  }
+
+  /** Lets it end: it finds the end of its input. Where that does not help, it is killed. */
+  async end(): Promise<void> {
+    this.#ending = true
+    if (this.#hasEnded) return
+    this.channel.end()
+    const timer = setTimeout(() => killGroup(this.#child), endMs)
+    await this.ended
+    clearTimeout(timer)
+  }
+
+  #end(why: string, name: string, { log, died }: CoprocessOptions, ended: () => void): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    running.delete(this.#child)
+    const unexpected = !this.#ending || this.channel.waiting > 0
+    this.channel.fail(new NbdError('EIO', `${name}: ${why}`))
+    if (unexpected) {
+      log.error(`${name}: ${why}`)
+      died?.(why)
+    }
+    ended()
+  }
+}
+
+type Stdio = 'ignore' | 'pipe' | number
+
+function stdioOf({ speaks, stdioSafe, descriptors = [] }: CoprocessOptions): Stdio[] {
+  if (speaks === 'standard') return ['pipe', 'pipe', 2]
+  const stdio: Stdio[] = [stdioSafe ? 0 : 'ignore', stdioSafe ? 1 : 2, 2, 'pipe']
+  for (let fd = stdio.length; fd <= Math.max(0, ...descriptors); fd++)
+    stdio.push(descriptors.includes(fd) ? fd : 'ignore')
+  return stdio
+}
+
+function streamsOf(child: ChildProcess, { speaks }: CoprocessOptions): [from: Readable, to: Writable] {
+  if (speaks === 'standard') return [child.stdout as Readable, child.stdin as Writable]
+  const both = child.stdio[3] as Duplex
+  return [both, both]
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    // It leads a group of its own: what it started is killed too.
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}

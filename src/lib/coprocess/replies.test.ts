@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { everySplit } from '../../testing/every-split.js'
+import { ReplyDecoder } from './replies.js'
+
+/** Everything that comes out, as text. Calls 1 to 9 wait, and each wants `tag` bytes at most. */
+function decode(pieces: readonly Uint8Array[]): string[] {
+  const found: string[] = []
+  const decoder = new ReplyDecoder({
+    wanted: (tag) => (tag >= 1 && tag <= 9 ? tag : undefined),
+    ok: (tag, output, length) => found.push(`${tag} ok ${length} ${Buffer.concat(output)}`),
+    other: (tag, status) => found.push(`${tag} ${status}`),
+    error: (tag, code, message) => found.push(`${tag} ${code} ${message}`),
+    shutdown: () => found.push('shutdown'),
+    disconnect: (handle, force) => found.push(`disconnect ${handle} ${force}`),
+    message: (kind, text) => found.push(`${kind}: ${text}`),
+  })
+  for (const piece of pieces) decoder.push(Buffer.from(piece))
+  return found
+}
+
+const whole = [
+  '1 ok\n2 ok 0\n5 ok 5\nab\ncd9 false\n8 missing\n7 error\n6 error ENOSPC\n',
+  '5 error EINVAL it is wrong: ä\n4 error the disk is full\n3 ok 5\nabcde',
+  'shutdown\ndisconnect 1 soft\ndisconnect h/2 force\nlog\nlog a b\ndebug c\n',
+].join('')
+
+const expected = [
+  ...['1 ok 0 ', '2 ok 0 ', '5 ok 5 ab\ncd', '9 false', '8 missing', '7 EIO ', '6 ENOSPC '],
+  // Of five bytes it wanted three.
+  ...['5 EINVAL it is wrong: ä', '4 EIO the disk is full', '3 ok 5 abc'],
+  ...['shutdown', 'disconnect 1 false', 'disconnect h/2 true', 'log: ', 'log: a b', 'debug: c'],
+]
+
+describe('what a coprocess sends', () => {
+  it('is read in one piece', () => assert.deepEqual(decode([Buffer.from(whole)]), expected))
+
+  it('is read in any pieces', () => {
+    for (const pieces of everySplit(Buffer.from(whole))) assert.deepEqual(decode(pieces), expected)
+  })
+
+  const wrong: [text: string, message: RegExp][] = [
+    ['hello\n', /none of the protocol: "hello"/],
+    ['\n', /none of the protocol: ""/],
+    ['shutdown now\n', /none of the protocol/],
+    ['disconnect 1\n', /none of the protocol/],
+    ['disconnect 1 gently\n', /none of the protocol/],
+    ['1\n', /does not wait: "1"/],
+    ['10 ok\n', /an answer to a call that does not wait: "10 ok"/],
+    ['1 well\n', /none of the protocol: "1 well"/],
+    ['1 ok \n', /has no length/],
+    ['1 ok -1\n', /has no length/],
+    ['1 ok 1e3\n', /has no length/],
+    ['1 ok 99999999999999999999\n', /has no length/],
+    [`${'x'.repeat(200)}\n`, /"x{80}…"/],
+  ]
+  for (const [text, message] of wrong)
+    it(`is refused: ${text.slice(0, 30).trim()}`, () =>
+      assert.throws(() => decode([Buffer.from(text)]), message))
+
+  it('is refused where a line has no end', () => {
+    const part = Buffer.alloc(40_000, 'a')
+    assert.throws(() => decode([part, part]), /a line of more than 65536 bytes/)
+  })
+})

@@ -1,0 +1,140 @@
+/** A plugin that has been set up, over somebody else's methods. */
+import type { DeviceInit } from '../../api/device.js'
+import { ConfigError, messageOf } from '../../api/errors.js'
+import type { Setting } from '../../api/params.js'
+import type { Concurrency, OpenRequest, PluginInstance } from '../../api/plugin.js'
+import { readExports, readThreadModel } from './answers.js'
+import { openHandle } from './device.js'
+import { lineOf, type Methods, type Outcome, textOf } from './methods.js'
+
+/** Calls a method that may be missing. @throws ConfigError with what it failed with. */
+export async function configureBy(
+  methods: Methods,
+  method: string,
+  words: readonly string[] = [],
+): Promise<Outcome> {
+  if (methods.known !== undefined && !methods.known.has(method)) return { status: 'missing', output: none }
+  try {
+    return await methods.call(method, words)
+  } catch (error) {
+    throw new ConfigError(`${methods.name}: ${method}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+const none = new Uint8Array(0)
+
+/** The key of a bare word, where there is one. */
+export async function magicKeyOf(methods: Methods): Promise<string | undefined> {
+  const { status, output } = await configureBy(methods, 'magic_config_key')
+  const key = lineOf(output)
+  return status === 'ok' && key !== '' ? key : undefined
+}
+
+/**
+ * Gives each setting to `config`, in order, and then says that these were all.
+ *
+ * @throws ConfigError where it takes none, for a bare word that has no key, and where it refuses.
+ */
+export async function giveSettings(
+  methods: Methods,
+  settings: readonly Setting[],
+  magicKey?: () => Promise<string | undefined>,
+): Promise<void> {
+  for (const [given, value] of settings) {
+    const key = given ?? (await magicKey?.())
+    if (key === undefined)
+      throw new ConfigError(`${methods.name}: "${value}": it takes no bare word, expected key=value`)
+    const { status } = await configureBy(methods, 'config', [key, value])
+    if (status === 'missing')
+      throw new ConfigError(`${methods.name}: unknown parameter "${key}": it has no method "config"`)
+  }
+  await configureBy(methods, 'config_complete')
+}
+
+/** `serialize-all-requests` unless the plugin says otherwise: the safest that is not slow for one client. */
+export async function threadModelOf(
+  methods: Methods,
+  otherwise: Concurrency = 'serialize-all-requests',
+): Promise<Concurrency> {
+  const { status, output } = await configureBy(methods, 'thread_model')
+  return (status === 'ok' && readThreadModel(textOf(output))) || otherwise
+}
+
+/** What opens a handle: the methods that go on with it, and its name. */
+export type Opener = (request: OpenRequest) => Promise<{ readonly methods: Methods; readonly handle: string }>
+
+export interface InstanceOptions {
+  readonly methods: Methods
+  readonly concurrency: Concurrency
+  readonly readOnly: boolean
+  /** More words for those calls that have them, about the client. */
+  readonly peer?: (request: Pick<OpenRequest, 'connection'>) => readonly string[]
+  /** `open`, unless given. */
+  readonly open?: Opener
+  /** What comes after `unload`. */
+  readonly end: () => Promise<void>
+}
+
+export function instanceOf(options: InstanceOptions): PluginInstance {
+  const { methods, readOnly, peer = () => [] } = options
+  const has = (method: string) => methods.known === undefined || methods.known.has(method)
+  const bool = (value: boolean) => (value ? 'true' : 'false')
+  const about = (request: OpenRequest) => [bool(request.readOnly), bool(request.tls), ...peer(request)]
+
+  /** Undefined: there is no such method. */
+  const exportsBy = async (method: string, request: OpenRequest) => {
+    const { status, output } = await methods.call(method, about(request))
+    return status === 'missing' ? undefined : readExports(textOf(output))
+  }
+  const defaultExport = async (request: OpenRequest) =>
+    (await exportsBy('default_export', request))?.[0]?.name ?? ''
+
+  const openByName: Opener = async (request) => {
+    const words = [bool(request.readOnly), request.exportName, bool(request.tls), ...peer(request)]
+    const { output } = await methods.call('open', words)
+    return { methods, handle: lineOf(output) }
+  }
+  const open = async (request: OpenRequest): Promise<DeviceInit> => {
+    const opened = await (options.open ?? openByName)(request)
+    const { connection } = request
+    try {
+      return await openHandle(opened.methods, opened.handle, request.readOnly, connection)
+    } catch (error) {
+      await opened.methods.call('close', [opened.handle]).catch(() => {})
+      throw error
+    }
+  }
+  const closeAll = async () => {
+    for (const method of ['cleanup', 'unload'])
+      if (has(method) && (method !== 'cleanup' || methods.known !== undefined))
+        // As the plugin is gone after this, whatever it says.
+        await methods.call(method, []).catch(() => {})
+    await options.end()
+  }
+
+  return {
+    concurrency: options.concurrency,
+    async ready() {
+      await configureBy(methods, 'get_ready')
+      await configureBy(methods, 'after_fork')
+    },
+    ...(has('preconnect')
+      ? {
+          async accept(connection) {
+            await methods.call('preconnect', [bool(readOnly), ...peer({ connection })])
+          },
+        }
+      : {}),
+    ...(has('list_exports')
+      ? {
+          async exports(request) {
+            const listed = await exportsBy('list_exports', request)
+            return listed ?? [{ name: has('default_export') ? await defaultExport(request) : '' }]
+          },
+        }
+      : {}),
+    ...(has('default_export') ? { defaultExport } : {}),
+    open,
+    close: closeAll,
+  }
+}

@@ -1,0 +1,164 @@
+/** Runs a program once: gives it bytes to read, and takes what it prints. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
+import { libc } from '../libc.js'
+
+export interface Program {
+  readonly file: string
+  readonly args: readonly string[]
+  /** In place of the name of the file, for its messages. */
+  readonly argv0?: string
+  readonly env: NodeJS.ProcessEnv
+  readonly input?: Uint8Array
+  /** Bytes of output that make sense: a program that prints more is killed. */
+  readonly outputMax: number
+  /** Fires when nobody waits for it any more: it is killed. */
+  readonly signal?: AbortSignal
+}
+
+export interface Ended {
+  /** Null where a signal killed it. */
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly output: readonly Uint8Array[]
+  /** In bytes. */
+  readonly outputLength: number
+  /** The first 64 KiB of what it printed on standard error. */
+  readonly messages: string
+  /** It printed more than makes sense. */
+  readonly flooded: boolean
+}
+
+const messagesMax = 65536
+
+/** Those that run: none of them outlives us. */
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) killGroup(child)
+})
+
+/**
+ * Resolves when the program has ended and closed its output. It runs in a process group of its own, so that
+ * what it started is killed with it, where it has to be.
+ *
+ * @throws Error with a `code` where it cannot be started.
+ */
+export async function runProgram(program: Program): Promise<Ended> {
+  const { file, args, argv0, env, input, outputMax, signal } = program
+  const pipes = new Pipes(input !== undefined)
+  let child: ChildProcess
+  try {
+    const named = argv0 === undefined ? {} : { argv0 }
+    child = spawn(file, args, { ...named, env, detached: true, stdio: pipes.childEnds })
+  } catch (error) {
+    pipes.abandon()
+    throw error
+  } finally {
+    pipes.closeChildEnds()
+  }
+  const [stdin, stdout, stderr] = pipes.ourEnds(child)
+  const ended = new Promise<Pick<Ended, 'status' | 'signal'>>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (status, by) => resolve({ status, signal: by }))
+  })
+  running.add(child)
+  const kill = () => killGroup(child)
+  signal?.addEventListener('abort', kill, { once: true })
+  // It may end without having read all of it: whether that is an error is for its status to say.
+  stdin?.on('error', () => {}).end(input)
+
+  const output: Uint8Array[] = []
+  let outputLength = 0
+  let flooded = false
+  const messages: Uint8Array[] = []
+  let messagesLength = 0
+  const read = (stream: Readable, take: (chunk: Uint8Array) => void) =>
+    new Promise<void>((resolve) => {
+      stream
+        .on('data', take)
+        .on('error', () => {})
+        .on('close', () => resolve())
+    })
+  const outputRead = read(stdout, (chunk) => {
+    outputLength += chunk.length
+    if (outputLength <= outputMax) output.push(chunk)
+    else if (!flooded) {
+      flooded = true
+      kill()
+    }
+  })
+  const messagesRead = read(stderr, (chunk) => {
+    if (messagesLength < messagesMax) messages.push(chunk.subarray(0, messagesMax - messagesLength))
+    messagesLength += chunk.length
+  })
+  try {
+    if (signal?.aborted) kill()
+    const [end] = await Promise.all([ended, outputRead, messagesRead])
+    return { ...end, output, outputLength, messages: Buffer.concat(messages).toString(), flooded }
+  } finally {
+    running.delete(child)
+    signal?.removeEventListener('abort', kill)
+    for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+  }
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    // It leads a group of its own: what it started is killed too.
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+type Ends = readonly [stdin: Writable | undefined, stdout: Readable, stderr: Readable]
+
+/**
+ * What a program reads and prints through. Node gives it sockets, which have no name that a program can open
+ * (`/dev/stdin`): real pipes have, where the C library can be reached.
+ */
+class Pipes {
+  readonly #real: readonly (readonly [read: number, write: number])[]
+  readonly #reads: boolean
+
+  constructor(reads: boolean) {
+    const library = libc()
+    const made: (readonly [number, number])[] = []
+    this.#reads = reads
+    this.#real = made
+    if (library === undefined) return
+    try {
+      for (let count = 0; count < 3; count++) made.push(library.pipe())
+    } catch (error) {
+      this.abandon()
+      this.closeChildEnds()
+      throw error
+    }
+  }
+
+  get childEnds(): (number | 'pipe' | 'ignore')[] {
+    const [input, output, messages] = this.#real
+    if (!input || !output || !messages) return [this.#reads ? 'pipe' : 'ignore', 'pipe', 'pipe']
+    return [input[0], output[1], messages[1]]
+  }
+
+  closeChildEnds(): void {
+    for (const [index, [read, write]] of this.#real.entries()) closeSync(index === 0 ? read : write)
+  }
+
+  /** No program was started. */
+  abandon(): void {
+    for (const [index, [read, write]] of this.#real.entries()) closeSync(index === 0 ? write : read)
+  }
+
+  ourEnds(child: ChildProcess): Ends {
+    const [input, output, messages] = this.#real
+    if (!input || !output || !messages)
+      return [child.stdin ?? undefined, child.stdout as Readable, child.stderr as Readable]
+    const reader = (fd: number) => new Socket({ fd, readable: true, writable: false })
+    const stdin = new Socket({ fd: input[1], readable: false, writable: true })
+    return [stdin, reader(output[0]), reader(messages[0])]
+  }
+}

@@ -1,0 +1,124 @@
+/** Methods that are a script, started anew for each call (nbdkit-sh-plugin(3)). */
+import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
+import type { Connection } from '../../api/connection.js'
+import { messageOf, NbdError } from '../../api/errors.js'
+import type { ServerContext } from '../../api/plugin.js'
+import type { CallOptions, Methods, Outcome } from '../methods/methods.js'
+import { type Ended, runProgram } from './program.js'
+
+/** The highest exit status that has a meaning of its own. */
+export const maxKnownStatus = 8
+
+/** What is printed by methods that give no data: more than any list of exports needs. */
+const textMax = 32 * 2 ** 20
+
+/** How a method is run: a file, and what comes before its words. */
+export interface Command {
+  readonly file: string
+  readonly args: readonly string[]
+}
+
+export interface ScriptsOptions {
+  /** Undefined for a method that there is not: nothing is started. */
+  readonly commandOf: (method: string) => Command | undefined
+  /** For messages: the script's name. */
+  readonly name: string
+  readonly known?: ReadonlySet<string>
+  /** Its variable `tmpdir`. */
+  readonly directory: string
+  readonly server: Pick<ServerContext, 'shutdown' | 'log'>
+}
+
+export class ScriptMethods implements Methods {
+  readonly name: string
+  readonly known?: ReadonlySet<string>
+  readonly #options: ScriptsOptions
+  readonly #env: NodeJS.ProcessEnv
+
+  constructor(options: ScriptsOptions) {
+    this.#options = options
+    this.name = options.name
+    if (options.known) this.known = options.known
+    this.#env = { ...process.env, tmpdir: options.directory }
+  }
+
+  async call(
+    method: string,
+    words: readonly (string | number)[],
+    { input, length, connection }: CallOptions = {},
+  ): Promise<Outcome> {
+    const command = this.#options.commandOf(method)
+    if (command === undefined) return { status: 'missing', output: [] }
+    const { name } = this.#options
+    const { file, args } = command
+    let ended: Ended
+    try {
+      ended = await runProgram({
+        file,
+        args: [...args, method, ...words.map(String)],
+        env: this.#env,
+        outputMax: length ?? textMax,
+        ...(input === undefined ? {} : { input }),
+        ...(connection === undefined ? {} : { signal: connection.signal }),
+      })
+    } catch (error) {
+      throw new NbdError('EIO', `${name} cannot be run: ${messageOf(error)}`, { cause: error })
+    }
+    return this.#outcome(method, ended, connection)
+  }
+
+  /** What an exit status means. */
+  #outcome(method: string, ended: Ended, connection: Connection | undefined): Outcome {
+    const { status, signal, flooded, output, outputLength } = ended
+    const { name, server } = this.#options
+    if (flooded)
+      throw new NbdError('EIO', `${name} ${method}: it printed ${outputLength} bytes or more, and was killed`)
+    if (signal !== null) throw new NbdError('EIO', `${name} ${method}: it was killed by ${signal}`)
+    switch (status) {
+      case 0:
+        return { status: 'ok', output }
+      case 2:
+        return { status: 'missing', output: [] }
+      case 3:
+        return { status: 'false', output: [] }
+      case 4:
+        server.shutdown()
+        return { status: 'ok', output }
+      case 5:
+        server.shutdown()
+        throw failure(ended, `${name} ${method}`, 'ESHUTDOWN')
+      case 6:
+        connection?.disconnect(true)
+        return { status: 'ok', output }
+      case 7:
+        connection?.disconnect(false)
+        return { status: 'ok', output }
+      case 8:
+        connection?.disconnect(false)
+        throw failure(ended, `${name} ${method}`, 'ESHUTDOWN')
+      default:
+        throw failure(ended, `${name} ${method}`, 'EIO')
+    }
+  }
+}
+
+/** Standard error may begin with an errno name; what follows is the message. */
+function failure({ messages, status }: Ended, what: string, otherwise: string): Error {
+  const { code, text } = errnoAndText(messages)
+  const message = text === '' ? `${what}: it ended with status ${status}` : text
+  return Object.assign(new Error(message), { code: code ?? otherwise })
+}
+
+const errnoNames: ReadonlySet<string> = new Set([
+  ...Object.keys(constants.errno),
+  ...[...getSystemErrorMap().values()].map(([name]) => name),
+])
+
+/** `ENOSPC the disk is full`: the name may stand alone, and capitals do not matter. */
+export function errnoAndText(messages: string): { readonly code: string | undefined; readonly text: string } {
+  const [, word = '', rest = ''] = /^\s*([a-z0-9]+)(?:[\s:]+(.*))?$/is.exec(messages) ?? []
+  const code = errnoNames.has(word.toUpperCase()) ? word.toUpperCase() : undefined
+  const text = code === undefined ? messages : rest
+  return { code, text: text.trim().replaceAll(/\s*\n\s*/g, '; ') }
+}
