@@ -1,6 +1,7 @@
 /** The plugins that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
 export const plugins: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   data: () => import('./data/data.js'),
+  eval: () => import('./eval/eval.js'),
   example1: () => import('./example1/example1.js'),
   example2: () => import('./example2/example2.js'),
   example3: () => import('./example3/example3.js'),
@@ -13,5 +14,6 @@ export const plugins: Readonly<Record<string, () => Promise<{ readonly default: 
   ones: () => import('./ones/ones.js'),
   pattern: () => import('./pattern/pattern.js'),
   random: () => import('./random/random.js'),
+  sh: () => import('./sh/sh.js'),
   zero: () => import('./zero/zero.js'),
 }

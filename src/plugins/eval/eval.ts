@@ -1,0 +1,73 @@
+import { ConfigError } from '../../api/errors.js'
+import { type Param, param } from '../../api/params.js'
+import { definePlugin, type ServerContext } from '../../api/plugin.js'
+import { giveSettings, instanceOf, magicKeyOf, threadModelOf } from '../../lib/methods/instance.js'
+import { methodNames } from '../../lib/methods/methods.js'
+import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
+import { ScriptMethods } from '../../lib/scripts/script-methods.js'
+import { temporaryDirectory } from '../../lib/scripts/temporary-directory.js'
+
+type MethodName = (typeof methodNames)[number]
+type Scripts = { readonly [M in MethodName | 'missing']?: string | undefined }
+
+const methodParams = Object.fromEntries(
+  methodNames.map((name) => [name, param.string({ doc: `The script for the method "${name}".` })]),
+) as Record<MethodName, Param<string>>
+
+/** A script for each method, on the command line (nbdkit-eval-plugin(1)). */
+export default definePlugin({
+  name: 'eval',
+  description: 'scripts on the command line, one for each method',
+  dumpLines: [knownStatusLine],
+  params: {
+    ...methodParams,
+    missing: param.string({ doc: 'The script for all methods that none is given for.' }),
+    settings: param.settings({ keys: ['KEY'], default: [], doc: 'Given to the script "config".' }),
+  },
+
+  async describe({ settings: _, ...scripts }, server) {
+    const directory = temporaryDirectory('nbdkiteval')
+    try {
+      return await describeScripts(load(scripts, directory.path, server))
+    } finally {
+      directory.remove()
+    }
+  },
+
+  async setup({ settings, ...scripts }, server) {
+    const directory = temporaryDirectory('nbdkiteval')
+    try {
+      const methods = load(scripts, directory.path, server)
+      await giveSettings(methods, settings, () => magicKeyOf(methods))
+      if (scripts.missing === undefined)
+        for (const name of ['get_size', 'pread'] as const)
+          if (scripts[name] === undefined) throw new ConfigError(`eval: ${name}=SCRIPT is required`)
+      return instanceOf({
+        methods,
+        concurrency: await threadModelOf(methods),
+        readOnly: server.readOnly,
+        end: async () => directory.remove(),
+      })
+    } catch (error) {
+      directory.remove()
+      throw error
+    }
+  },
+})
+
+/** The shell is given each script as it stands; `$1` is the method, and its words follow. */
+function load(scripts: Scripts, directory: string, server: ServerContext): ScriptMethods {
+  const given = methodNames.filter((name) => scripts[name] !== undefined)
+  const { missing } = scripts
+  return new ScriptMethods({
+    name: 'eval',
+    directory,
+    server,
+    // What has no script of its own may be answered by the one for all others: only a call tells.
+    ...(missing === undefined ? { known: new Set<string>(given) } : {}),
+    commandOf(method) {
+      const script = scripts[method as MethodName] ?? missing
+      return script === undefined ? undefined : { file: '/bin/sh', args: ['-c', script, method] }
+    },
+  })
+}

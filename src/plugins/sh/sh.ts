@@ -1,0 +1,108 @@
+import { accessSync, chmodSync, constants, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { ConfigError, messageOf } from '../../api/errors.js'
+import { param } from '../../api/params.js'
+import { definePlugin, type ServerContext } from '../../api/plugin.js'
+import { openCoprocess } from '../../lib/coprocess/per-client.js'
+import {
+  configureBy,
+  giveSettings,
+  instanceOf,
+  magicKeyOf,
+  threadModelOf,
+} from '../../lib/methods/instance.js'
+import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
+import { ScriptMethods } from '../../lib/scripts/script-methods.js'
+import { type TemporaryDirectory, temporaryDirectory } from '../../lib/scripts/temporary-directory.js'
+
+/** A script that is asked for everything (nbdkit-sh-plugin(3)). */
+export default definePlugin({
+  name: 'sh',
+  description: 'a script, or any other program, that is called for each request',
+  dumpLines: [knownStatusLine],
+  params: {
+    script: param.string({
+      required: true,
+      magic: true,
+      doc: 'The script, which must be executable. "-" reads it from standard input.',
+    }),
+    coprocess: param.boolean({
+      default: false,
+      doc: 'Start the script once for each client, and let it answer line by line.',
+    }),
+    settings: param.settings({
+      keys: ['KEY'],
+      default: [],
+      doc: 'Given to the method "config" of the script.',
+    }),
+  },
+
+  async describe({ script, settings }, server) {
+    const directory = temporaryDirectory('nbdkitsh')
+    try {
+      const methods = load(script, directory, server)
+      await configureBy(methods, 'load')
+      await giveSettingsIfAny(methods, settings)
+      return await describeScripts(methods)
+    } finally {
+      directory.remove()
+    }
+  },
+
+  async setup({ script, coprocess, settings }, server) {
+    const directory = temporaryDirectory('nbdkitsh')
+    try {
+      const methods = load(script, directory, server)
+      await configureBy(methods, 'load')
+      await giveSettings(methods, settings, () => magicKeyOf(methods))
+      const file = methods.file
+      return instanceOf({
+        methods,
+        // One process for each client keeps its own requests in turn, however many are on their way to it.
+        concurrency: await threadModelOf(methods, coprocess ? 'parallel' : 'serialize-all-requests'),
+        readOnly: server.readOnly,
+        ...(coprocess ? { open: openCoprocess({ file, directory: directory.path, server }) } : {}),
+        end: async () => directory.remove(),
+      })
+    } catch (error) {
+      directory.remove()
+      throw error
+    }
+  },
+})
+
+type Settings = Parameters<typeof giveSettings>[1]
+
+async function giveSettingsIfAny(methods: ScriptMethods, settings: Settings): Promise<void> {
+  for (const [key, value] of settings)
+    if (key !== undefined) await configureBy(methods, 'config', [key, value])
+}
+
+/** @throws ConfigError where there is no such script, or it cannot be executed. */
+function load(script: string, directory: TemporaryDirectory, server: ServerContext) {
+  const file = script === '-' ? inlineScript(directory.path, server) : resolve(script)
+  if (script === '') throw new ConfigError('sh: the name of the script is empty')
+  try {
+    if (!statSync(file).isFile()) throw new Error('it is not a file')
+    accessSync(file, constants.X_OK)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    const hint = code === 'EACCES' ? `: make it executable with "chmod +x ${script}"` : ''
+    throw new ConfigError(`sh: ${script}: ${messageOf(error)}${hint}`, { cause: error })
+  }
+  const options = { name: script, directory: directory.path, server, commandOf: () => ({ file, args: [] }) }
+  return Object.assign(new ScriptMethods(options), { file })
+}
+
+/** Reads the script from standard input, and makes a file of it. */
+function inlineScript(directory: string, server: ServerContext): string {
+  if (!server.stdioSafe)
+    throw new ConfigError('sh: "-" reads the script from standard input, which with -s is the client')
+  const file = join(directory, 'inline-script.sh')
+  const text = readFileSync(0)
+  // Without a first line that says which program reads it, only a shell can start it.
+  const shebang = text.subarray(0, 2).toString() === '#!' ? '' : '#!/bin/sh\n'
+  writeFileSync(file, Buffer.concat([Buffer.from(shebang), text]))
+  chmodSync(file, 0o700)
+  return file
+}
