@@ -13,6 +13,7 @@ export const plugins: Readonly<Record<string, () => Promise<{ readonly default: 
   null: () => import('./null/null.js'),
   ones: () => import('./ones/ones.js'),
   pattern: () => import('./pattern/pattern.js'),
+  python: () => import('./python/python.js'),
   random: () => import('./random/random.js'),
   sh: () => import('./sh/sh.js'),
   zero: () => import('./zero/zero.js'),

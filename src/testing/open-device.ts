@@ -21,9 +21,9 @@ export async function openDevice(
   const shutdown = request.onShutdown ?? (() => {})
   const chain = await setUp([...filters, plugin], { readOnly, shutdown }, silentLog, running)
   const { links } = chain
-  await makeReady(chain, readOnly, running)
   const defaults = { exportName: '', readOnly, tls: false, connection: noConnection }
   try {
+    await makeReady(chain, readOnly, running)
     const device = await openChain(links, { ...defaults, ...request }, running)
     return {
       ...device,

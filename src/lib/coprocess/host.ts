@@ -72,7 +72,8 @@ class Host implements Methods {
   /** @throws ConfigError where the plugin cannot be loaded. */
   async load(): Promise<void> {
     const { file, server } = this.#options
-    const flags = server.debugFlags
+    // Those for nbdkit's own server have nothing to do here.
+    const flags = server.debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
     const words = [file, server.log.debugging, server.readOnly, server.stdioSafe, ...flags].map(String)
     let output: Outcome['output']
     try {
@@ -89,6 +90,9 @@ class Host implements Methods {
     })
     this.facts = new Map(pairs)
     this.known = new Set((this.facts.get('methods') ?? '').split(','))
+    const own = `${this.facts.get('name')}.`
+    for (const flag of flags)
+      if (!flag.startsWith(own)) server.log.error(`warning: debug flag -D ${nameOf(flag)} was not used`)
   }
 
   async configure(): Promise<void> {
@@ -119,6 +123,10 @@ class Host implements Methods {
   end(): Promise<void> {
     return this.#coprocess.end()
   }
+}
+
+function nameOf(flag: string): string {
+  return flag.replace(/=.*/, '')
 }
 
 /** Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. */
