@@ -10,6 +10,7 @@ export const plugins: Readonly<Record<string, () => Promise<{ readonly default: 
   full: () => import('./full/full.js'),
   info: () => import('./info/info.js'),
   memory: () => import('./memory/memory.js'),
+  native: () => import('./native/native.js'),
   null: () => import('./null/null.js'),
   ones: () => import('./ones/ones.js'),
   pattern: () => import('./pattern/pattern.js'),

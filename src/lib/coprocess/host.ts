@@ -221,7 +221,15 @@ export async function describeHosted(options: HostOptions): Promise<Description>
     const printed = textOf(output).trimEnd()
     const [name, magicKey] = [host.facts.get('name'), host.facts.get('magic_config_key')]
     const help = [host.facts.get('description'), host.facts.get('config_help')]
-    const apart = ['methods', 'name', 'magic_config_key', 'config_help', 'thread_model', 'description']
+    const apart = [
+      'methods',
+      'name',
+      'magic_config_key',
+      'config_help',
+      'thread_model',
+      'longname',
+      'description',
+    ]
     const facts = [...host.facts].filter(([key]) => !apart.includes(key))
     return {
       concurrency,

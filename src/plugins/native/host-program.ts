@@ -1,0 +1,76 @@
+/**
+ * The program that loads a native plugin. It is C, and is compiled when it is first needed: Node cannot call
+ * a plugin from many threads, and a plugin that crashes must not take the server with it.
+ */
+import { execFile } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { ConfigError, messageOf } from '../../api/errors.js'
+
+const sources = fileURLToPath(new URL('../../../../src/plugins/native/host/', import.meta.url))
+/** Where `npm run build:native` puts it. */
+export const builtDirectory = fileURLToPath(new URL('../../../native/', import.meta.url))
+
+/**
+ * The path of the program: built with the package, or earlier for this user, or now.
+ *
+ * @throws ConfigError where there is no compiler, or it fails.
+ */
+export async function hostProgram(): Promise<string> {
+  const name = programName()
+  const cache = cacheDirectory()
+  const found = [builtDirectory, cache].map((directory) => join(directory, name)).find(existsSync)
+  return found ?? (await compileHost(cache))
+}
+
+/** As systems want it (the XDG base directory specification). */
+function cacheDirectory(): string {
+  const { XDG_CACHE_HOME: cache } = process.env
+  return join(cache?.startsWith('/') ? cache : join(homedir(), '.cache'), 'nbdkit-ts')
+}
+
+/** It changes with the sources and the machine, so that what is found is never another version's. */
+function programName(): string {
+  const hash = createHash('sha256').update(process.arch)
+  for (const file of readdirSync(sources).sort()) hash.update(file).update(readFileSync(join(sources, file)))
+  return `host-${hash.digest('hex').slice(0, 16)}`
+}
+
+/** Compiles the program into a directory, and gives its path. Another who does it at the same time does no harm. */
+export async function compileHost(directory: string): Promise<string> {
+  const program = join(directory, programName())
+  const unfinished = `${program}.${randomUUID()}`
+  const [compiler = 'cc', ...own] = (process.env.CC ?? '').split(' ').filter((word) => word !== '')
+  const files = readdirSync(sources).filter((file) => file.endsWith('.c'))
+  const flags = [...own, '-std=gnu11', '-O2', '-rdynamic', '-o', unfinished]
+  try {
+    mkdirSync(directory, { recursive: true })
+  } catch (error) {
+    const hint = 'name another in XDG_CACHE_HOME, or run "npm run build:native" beforehand'
+    throw cannot(`${messageOf(error)}: ${hint}`, error)
+  }
+  const inputs = files.map((file) => join(sources, file))
+  try {
+    await promisify(execFile)(compiler, [...flags, ...inputs, '-ldl', '-lpthread'])
+    renameSync(unfinished, program)
+  } catch (error) {
+    rmSync(unfinished, { force: true })
+    const { code, stderr = '' } = error as NodeJS.ErrnoException & { readonly stderr?: string }
+    const [why] = stderr.trim().split('\n')
+    throw code === 'ENOENT'
+      ? cannot(
+          `there is no C compiler "${compiler}": install one (on Debian: gcc and libc6-dev), or name it in CC`,
+          error,
+        )
+      : cannot(`the compiler "${compiler}" failed: ${why || `it ended with status ${code}`}`, error)
+  }
+  return program
+}
+
+function cannot(why: string, cause: unknown): ConfigError {
+  return new ConfigError(`native: the program that loads plugins cannot be built: ${why}`, { cause })
+}

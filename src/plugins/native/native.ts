@@ -1,0 +1,37 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { ConfigError } from '../../api/errors.js'
+import { param } from '../../api/params.js'
+import { definePlugin, type ServerContext } from '../../api/plugin.js'
+import { describeHosted, hosted } from '../../lib/coprocess/host.js'
+import { hostProgram } from './host-program.js'
+
+/** A plugin that was compiled for the C nbdkit (nbdkit-plugin(3)), in a process of its own. */
+export default definePlugin({
+  name: 'native',
+  description: 'a plugin that was compiled for nbdkit: C, C++, Rust, OCaml, Go',
+  takesDebugFlags: true,
+  params: {
+    plugin: param.string({ required: true, magic: true, doc: 'The plugin: a shared object.' }),
+    restart: param.boolean({
+      default: false,
+      doc: 'When the process of the plugin has died, start another for the next client.',
+    }),
+    settings: param.settings({ keys: ['KEY'], default: [], doc: 'Given to the plugin.' }),
+  },
+  describe: async (values, server) => describeHosted(await hostOf(values, server)),
+  setup: async (values, server) => hosted(await hostOf(values, server)),
+})
+
+interface NativeValues {
+  readonly plugin: string
+  readonly restart: boolean
+  readonly settings: Parameters<typeof hosted>[0]['settings']
+}
+
+async function hostOf({ plugin, restart, settings }: NativeValues, server: ServerContext) {
+  const file = resolve(plugin)
+  if (!existsSync(file)) throw new ConfigError(`native: ${plugin}: there is no such file`)
+  const command = await hostProgram()
+  return { name: plugin, command, args: [], file, settings, server, restart }
+}
