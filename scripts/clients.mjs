@@ -3,10 +3,19 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { aptGet } from './apt.mjs'
 
+/** Debian has them in the folder of the machine's kind. */
+function nbdkitPlugin(name) {
+  const kind = { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch
+  return `/usr/lib/${kind}-linux-gnu/nbdkit/plugins/nbdkit-${name}-plugin.so`
+}
+
 /** What tests run, by the Debian package that it comes with. */
 const clients = {
   nbdkit: ['nbdkit'],
   'nbdkit-plugin-dev': ['/usr/include/nbdkit-plugin.h'],
+  'nbdkit-plugin-python': [nbdkitPlugin('python')],
+  'nbdkit-plugin-perl': [nbdkitPlugin('perl')],
+  'nbdkit-plugin-lua': [nbdkitPlugin('lua')],
   'libnbd-bin': ['nbdinfo', 'nbdcopy'],
   'python3-libnbd': ['nbdsh'],
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
@@ -14,6 +23,12 @@ const clients = {
   'nbd-client': ['nbd-client'],
   zsh: ['zsh'],
   e2fsprogs: ['mke2fs', 'e2fsck'],
+  procps: ['ps'],
+  gcc: ['cc'],
+  'libc6-dev': ['/usr/include/stdio.h'],
+  perl: ['perl'],
+  rustc: ['rustc'],
+  'ocaml-nox': ['ocamlopt'],
 }
 
 /**

@@ -12,6 +12,7 @@ import { findProgram, packageRoot } from '../programs.js'
 
 /** Debian's package for each program that tests use. */
 const packages = {
+  cc: 'gcc',
   e2fsck: 'e2fsprogs',
   fio: 'fio',
   mke2fs: 'e2fsprogs',
@@ -20,9 +21,13 @@ const packages = {
   nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
   nbdsh: 'python3-libnbd',
+  ocamlopt: 'ocaml-nox',
+  perl: 'perl',
+  python3: 'python3',
   'qemu-img': 'qemu-utils',
   'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
+  rustc: 'rustc',
 } as const
 export type Program = keyof typeof packages
 
