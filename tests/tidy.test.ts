@@ -50,7 +50,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   lib: ['api'],
   chain: ['api', 'protocol'],
   client: ['api', 'protocol'],
-  connection: ['chain', 'api', 'protocol'],
+  connection: ['chain', 'api', 'protocol', 'lib'],
   server: ['connection', 'chain', 'api', 'protocol', 'lib'],
   plugins: ['api', 'lib'],
   filters: ['api', 'lib'],

@@ -40,6 +40,8 @@ export interface ServerContext {
   readonly stopping: AbortSignal
   /** False with `-s`: standard input and output are a client's connection. */
   readonly stdioSafe: boolean
+  /** How long the event loop may stay awake for an answer that may come at once, in us; 0: it sleeps. */
+  readonly busyPollUs: number
   /** Those of `-D`, as `PLUGIN.FLAG=VALUE`. */
   readonly debugFlags: readonly string[]
   /** What `share` of the definition returned, for a layer that is set up in several threads. */

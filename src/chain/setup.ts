@@ -100,6 +100,7 @@ export const noServer: Omit<ServerContext, 'log' | 'shared'> = Object.freeze({
   readOnly: false,
   stopping: new AbortController().signal,
   stdioSafe: true,
+  busyPollUs: 0,
   debugFlags: [],
   shutdown() {},
 })

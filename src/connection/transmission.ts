@@ -4,9 +4,9 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
+import type { BusyPoll } from '../lib/busy-poll.js'
 import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
-import type { BusyPoll } from './busy-poll.js'
 import { type Agreement, Commands } from './commands.js'
 import type { Gate } from './concurrency.js'
 import type { MemoryShare } from './memory-budget.js'
@@ -172,7 +172,7 @@ export class Transmission {
     // Before the answers go: it may be they that hold the memory.
     if (this.#requests.parked) this.#waitForMemory()
     this.#write()
-    if (this.#commands.inFlight === 0) this.#busyPoll.answered()
+    if (this.#commands.inFlight === 0) this.#busyPoll.expect()
     const { open } = this.#requests
     if (open && !this.#reading) this.#transport.resume()
     this.#reading = open

@@ -1,9 +1,10 @@
 /**
  * A stream as a connection needs it: bytes in without a copy where that can be had, bytes out, pause, the
- * end. The one file that knows how an accepted socket is made to receive into our own memory.
+ * end.
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { adoptSocket } from '../lib/adopt-socket.js'
 
 /** What a connection does with what comes. */
 export interface Receiver {
@@ -41,15 +42,10 @@ export function overStream(stream: Duplex): Connect {
   }
 }
 
-/**
- * A socket accepted with `pauseOnConnect`, or made in the same way. Node lets a socket receive into the
- * program's memory (`onread`) only when the program makes the socket, so a new one is made over the same
- * handle, and the old one forgets it. Where that is not possible in the running Node, the socket is used as
- * any stream: slower, never wrong.
- */
+/** A socket accepted with `pauseOnConnect`, or made in the same way: it receives into memory of ours. */
 export function overSocket(accepted: Socket): Connect {
   return (receiver) => {
-    const stream = adopt(accepted, {
+    const stream = adoptSocket(accepted, {
       buffer: () => receiver.buffer(),
       callback: (length) => receiver.received(length),
     })
@@ -70,30 +66,6 @@ export function overDescriptor(fd: number): Connect {
   socket.setNoDelay(true)
   return overSocket(socket)
 }
-
-interface OnRead {
-  buffer(): Uint8Array
-  callback(length: number): boolean
-}
-
-function adopt(accepted: Socket, onread: OnRead): Socket | undefined {
-  const holder = accepted as unknown as { _handle: object | null }
-  const handle = holder._handle
-  if (!canAdopt || handle === null || typeof handle !== 'object') return undefined
-  try {
-    const options = { handle, onread, allowHalfOpen: true, pauseOnCreate: true }
-    const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0])
-    holder._handle = null
-    accepted.destroy()
-    return socket
-  } catch {
-    return undefined
-  }
-}
-
-/** Other runtimes wear Node's interface without its inside. */
-const canAdopt =
-  process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
 
 function watchEnd(stream: Duplex, receiver: Receiver): void {
   let failure: Error | undefined

@@ -5,12 +5,10 @@ import type { Peer } from '../api/connection.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import { libc } from '../lib/libc.js'
+import { descriptorOf } from '../lib/socket-descriptor.js'
 
 /** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
 const socketPathBytesMax = 107
-
-/** Twice as much, as Linux counts it: 256 KiB reads of a file were a seventh faster. More gained nothing. */
-const sendBufferBytes = 416 * 1024
 
 /** Connections that wait to be accepted; the system may allow fewer. */
 const backlog = 1024
@@ -79,20 +77,6 @@ export function uriOf(address: ListenTarget, exportName: string): string | undef
   return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
 }
 
-/**
- * Lets a Unix socket take more at once. Linux gives it less than 256 KiB, and the rest of each large reply
- * would wait until the client has taken some. TCP sees to that by itself.
- */
-export function widen(stream: Duplex): void {
-  const fd = descriptorOf(stream)
-  if (fd === undefined || (stream as Socket).remoteAddress !== undefined) return
-  try {
-    libc()?.setSendBuffer(fd, sendBufferBytes)
-  } catch {
-    // It is no socket, or has just been closed: all that it costs is speed.
-  }
-}
-
 /** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */
 export function peerOf(stream: Duplex): Peer {
   const { remoteAddress, remotePort } = stream as Socket
@@ -100,11 +84,4 @@ export function peerOf(stream: Duplex): Peer {
     return { family: 'tcp', address: remoteAddress, port: remotePort }
   const fd = descriptorOf(stream)
   return { family: 'unix', ...(fd === undefined ? undefined : libc()?.peerCredentials(fd)) }
-}
-
-/** The file descriptor of a socket that is open; undefined for any other stream. */
-export function descriptorOf(stream: Duplex): number | undefined {
-  const { _handle } = stream as Duplex & { _handle?: { fd?: number } | null }
-  const { fd = -1 } = _handle ?? {}
-  return fd < 0 ? undefined : fd
 }

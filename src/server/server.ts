@@ -16,13 +16,14 @@ import {
 import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
-import { BusyPoll } from '../connection/busy-poll.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overDescriptor, overSocket, overStream } from '../connection/transport.js'
+import { BusyPoll } from '../lib/busy-poll.js'
+import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
-import { addressOf, listen, peerOf, uriOf, widen } from './listen.js'
+import { addressOf, listen, peerOf, uriOf } from './listen.js'
 import { move } from './states.js'
 
 /**
@@ -142,7 +143,7 @@ class NbdServer implements Server {
     const { stdioSafe = true, debugFlags = [] } = this.#options
     const stopping = this.#abort.signal
     const shutdown = () => this.#askForShutdown()
-    const context = { readOnly, stopping, stdioSafe, debugFlags, shutdown }
+    const context = { readOnly, stopping, stdioSafe, busyPollUs, debugFlags, shutdown }
     try {
       if (!Number.isInteger(threads) || threads < 1)
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)

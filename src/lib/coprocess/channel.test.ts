@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { BusyPoll } from '../busy-poll.js'
 import { Channel, decodeWord, encodeWord } from './channel.js'
 
 /** A channel, whose other end the test is. */
 function channel() {
   const [from, to] = [new PassThrough(), new PassThrough()]
   const events: string[] = []
-  const made = new Channel(from, to, {
+  const made = new Channel(from, to, new BusyPoll(0), {
     shutdown: () => events.push('shutdown'),
     disconnect: (handle, force) => events.push(`disconnect ${handle} ${force}`),
     message: (kind, text) => events.push(`${kind} ${text}`),
@@ -25,7 +26,7 @@ describe('a channel', () => {
   it('sends a line for each call of a turn, and bytes behind it', async () => {
     const { channel: it, sent } = channel()
     void it.call('pread', ['1', 512, 0, ''])
-    void it.call('pwrite', ['1', 3, 8, 'fua'], Buffer.from('abc'))
+    void it.call('pwrite', ['1', 3, 8, 'fua'], { input: Buffer.from('abc') })
     void it.call('config', ['key', 'a b\n%'])
     it.note('stopping')
     assert.equal(
@@ -38,9 +39,9 @@ describe('a channel', () => {
     const { channel: it, answer } = channel()
     const [one, two, three] = [it.call('a', []), it.call('b', []), it.call('c', [])]
     answer('3 false\n2 ok 2\nhi1 missing\n')
-    assert.deepEqual(await one, { status: 'missing', output: [] })
-    assert.equal(String((await two).output), 'hi')
-    assert.deepEqual(await three, { status: 'false', output: [] })
+    assert.deepEqual(await one, { status: 'missing', output: new Uint8Array(0) })
+    assert.deepEqual((await two).output, new TextEncoder().encode('hi'))
+    assert.deepEqual(await three, { status: 'false', output: new Uint8Array(0) })
     assert.equal(it.waiting, 0)
   })
 
@@ -54,7 +55,8 @@ describe('a channel', () => {
 
   it('fails a call that is answered with too many bytes, and goes on', async () => {
     const { channel: it, answer } = channel()
-    const [one, two] = [it.call('pread', [], undefined, 3), it.call('pread', [], undefined, 3)]
+    const into = Buffer.alloc(3)
+    const [one, two] = [it.call('pread', [], { into }), it.call('pread', [], { into })]
     answer('1 ok 6\nabcdef2 ok 3\nxyz')
     await assert.rejects(one, { code: 'EIO', message: 'pread: it answered 6 bytes, wanted were 3' })
     assert.equal(String((await two).output), 'xyz')
@@ -91,6 +93,7 @@ describe('a word', () => {
     for (const word of ['', 'plain', 'a b', '100%', 'ä ö', 'a\tb\nc\x7f', '%20', '\0'])
       assert.equal(decodeWord(encodeWord(word)), word)
     assert.equal(encodeWord('a b%\n'), 'a%20b%25%0A')
+    assert.equal(encodeWord('ä'), '%C3%A4')
     assert.equal(decodeWord('%C3%A4'), 'ä')
   })
 })

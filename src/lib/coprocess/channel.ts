@@ -1,7 +1,11 @@
 /** Calls over a stream: a line for each, and bytes (docs/coprocess.md). */
+import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
-import type { Outcome } from '../methods/methods.js'
+import { adoptSocket } from '../adopt-socket.js'
+import type { BusyPoll } from '../busy-poll.js'
+import type { CallOptions, Outcome } from '../methods/methods.js'
+import { widen } from '../socket-descriptor.js'
 import { ReplyDecoder } from './replies.js'
 
 /** What is printed by methods that give no data: more than any list of exports needs. */
@@ -17,13 +21,17 @@ export interface ChannelEvents {
 
 interface Waiting {
   readonly method: string
-  readonly wanted: number
+  /** The memory for its output, where it has any. */
+  readonly into: Uint8Array | undefined
   resolve(outcome: Outcome): void
   reject(error: Error): void
 }
 
 export class Channel {
+  /** Resolves when all that came has been read, and nothing more will come. */
+  readonly read: Promise<unknown>
   readonly #to: Writable
+  readonly #busyPoll: BusyPoll
   readonly #waiting = new Map<number, Waiting>()
   /** What is to be sent when the calls of this turn have all been made. */
   #lines = ''
@@ -32,12 +40,15 @@ export class Channel {
   #tag = 0
   #failure: Error | undefined
 
-  constructor(from: Readable, to: Writable, events: ChannelEvents) {
-    this.#to = to
+  constructor(from: Readable, to: Writable, busyPoll: BusyPoll, events: ChannelEvents) {
+    this.#busyPoll = busyPoll
     const decoder = new ReplyDecoder({
-      wanted: (tag) => this.#waiting.get(tag)?.wanted,
+      target: (tag, length) => {
+        const waiting = this.#waiting.get(tag)
+        return waiting && (waiting.into ?? new Uint8Array(Math.min(length, textMax)))
+      },
       ok: (tag, output, length) => this.#ok(this.#take(tag), output, length),
-      other: (tag, status) => this.#take(tag).resolve({ status, output: [] }),
+      other: (tag, status) => this.#take(tag).resolve({ status, output: nothing }),
       error: (tag, code, message) => {
         const { method, reject } = this.#take(tag)
         reject(Object.assign(new Error(message === '' ? `${method}: it failed` : message), { code }))
@@ -46,17 +57,25 @@ export class Channel {
       disconnect: events.disconnect,
       message: events.message,
     })
-    from.on('data', (chunk: Buffer) => {
+    const received = (chunk: Buffer) => {
       if (this.#failure) return
+      busyPoll.expect()
       try {
         decoder.push(chunk)
       } catch (error) {
         events.broken(messageOf(error))
       }
+    }
+    const adopted = from instanceof Socket ? receiveInto(from, decoder, received) : undefined
+    this.#to = adopted && Object.is(from, to) ? adopted : to
+    if (this.#to instanceof Socket) widen(this.#to)
+    const source = adopted ?? from.on('data', received)
+    // Why it ends is told by the process.
+    for (const stream of [source, this.#to]) stream.on('error', () => {})
+    this.read = new Promise((resolve) => {
+      source.on('end', resolve).on('close', resolve)
     })
-    // How it ends is told by the process.
-    from.on('error', () => {})
-    to.on('error', () => {})
+    source.resume()
   }
 
   /** Calls that have not been answered. */
@@ -64,12 +83,11 @@ export class Channel {
     return this.#waiting.size
   }
 
-  /** `input` is borrowed until the promise settles. `length`: the bytes of output that are wanted. */
+  /** `input` and `into` are borrowed until the promise settles. */
   call(
     method: string,
     words: readonly (string | number)[],
-    input?: Uint8Array,
-    length = textMax,
+    { input, into }: Pick<CallOptions, 'input' | 'into'> = {},
   ): Promise<Outcome> {
     if (this.#failure) return Promise.reject(this.#failure)
     const tag = ++this.#tag
@@ -77,7 +95,7 @@ export class Channel {
     for (const word of words) line += ` ${typeof word === 'number' ? word : encodeWord(word)}`
     this.#send(`${line}\n`, input)
     return new Promise((resolve, reject) => {
-      this.#waiting.set(tag, { method, wanted: length, resolve, reject })
+      this.#waiting.set(tag, { method, into, resolve, reject })
     })
   }
 
@@ -106,11 +124,11 @@ export class Channel {
     return waiting
   }
 
-  #ok({ method, wanted, resolve, reject }: Waiting, output: readonly Uint8Array[], length: number): void {
-    if (length <= wanted) {
-      const [first] = output
-      resolve({ status: 'ok', output: output.length === 1 && first ? first : output })
-    } else reject(new NbdError('EIO', `${method}: it answered ${length} bytes, wanted were ${wanted}`))
+  #ok({ method, into, resolve, reject }: Waiting, output: Uint8Array, length: number): void {
+    const most = into?.length ?? textMax
+    // What is shorter than its memory does not fill it.
+    if (length <= most) resolve({ status: 'ok', output: output.subarray(0, length) })
+    else reject(new NbdError('EIO', `${method}: it answered ${length} bytes, wanted were ${most}`))
   }
 
   /** Many calls are made in one turn: they leave together. */
@@ -127,28 +145,58 @@ export class Channel {
 
   #flush(): void {
     this.#flushing = false
+    this.#busyPoll.expect()
     const parts = this.#parts
     const lines = this.#lines
     this.#lines = ''
     if (parts.length === 0) {
-      if (lines !== '') this.#to.write(lines)
+      if (lines !== '') this.#to.write(lines, 'latin1')
       return
     }
     this.#parts = []
     this.#to.cork()
-    for (const part of parts) this.#to.write(part)
-    if (lines !== '') this.#to.write(lines)
+    for (const part of parts) this.#to.write(part, 'latin1')
+    if (lines !== '') this.#to.write(lines, 'latin1')
     this.#to.uncork()
   }
 }
 
-/** Spaces, control characters and `%` as `%20`: what is left is one word. */
-export function encodeWord(word: string): string {
-  const isPlain = /^[^\0-\x20\x7f%]*$/.test(word)
-  if (isPlain) return word
-  return word.replaceAll(/[\0-\x20\x7f%]/g, (character) => {
-    return `%${character.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`
+const nothing = new Uint8Array(0)
+
+/** The bytes of a read, or of several: what is long goes to its place without a stop here. */
+const receiveBytes = 65536
+
+/** Receives large output into its place. Undefined where the running Node cannot do that. */
+function receiveInto(
+  socket: Socket,
+  decoder: ReplyDecoder,
+  received: (chunk: Buffer) => void,
+): Socket | undefined {
+  const common = Buffer.allocUnsafeSlow(receiveBytes)
+  let place: Uint8Array | undefined
+  return adoptSocket(socket, {
+    buffer: () => {
+      place = decoder.place()
+      return place ?? common
+    },
+    callback: (length) => {
+      if (place === undefined) received(common.subarray(0, length))
+      else decoder.placed(length)
+      return true
+    },
   })
+}
+
+/** Spaces, control characters, `%` and what is not ASCII as `%20`: what is left is one word. */
+export function encodeWord(word: string): string {
+  const isPlain = /^[\x21-\x24\x26-\x7e]*$/.test(word)
+  if (isPlain) return word
+  let encoded = ''
+  for (const byte of Buffer.from(word)) {
+    const plain = byte > 0x20 && byte < 0x7f && byte !== 0x25
+    encoded += plain ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0').toUpperCase()}`
+  }
+  return encoded
 }
 
 /** What {@link encodeWord} made. Bytes that are no text stay visible. */

@@ -48,6 +48,7 @@ class Host implements Methods {
       descriptors: passwordDescriptors(settings),
       name,
       log: server.log,
+      busyPollUs: server.busyPollUs,
       events: {
         shutdown: () => server.shutdown(),
         disconnect: (handle, force) => this.#clients.get(handle)?.disconnect(force),
@@ -65,8 +66,8 @@ class Host implements Methods {
     return this.#dead
   }
 
-  call(method: string, words: readonly (string | number)[], options: CallOptions = {}): Promise<Outcome> {
-    return this.#coprocess.channel.call(method, words, options.input, options.length)
+  call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
+    return this.#coprocess.channel.call(method, words, options)
   }
 
   /** @throws ConfigError where the plugin cannot be loaded. */
@@ -109,12 +110,12 @@ class Host implements Methods {
     const methods: Methods = {
       name: this.name,
       known: this.known,
-      call: (method, more, { input, length } = {}) => {
+      call: (method, more, options) => {
         if (method === 'close') {
           this.#clients.delete(handle)
           connection.signal.removeEventListener('abort', dropped)
         }
-        return this.#coprocess.channel.call(method, more, input, length)
+        return this.#coprocess.channel.call(method, more, options)
       },
     }
     return { methods, handle }

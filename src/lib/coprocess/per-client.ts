@@ -8,7 +8,7 @@ export interface PerClientOptions {
   readonly file: string
   /** Its variable `tmpdir`. */
   readonly directory: string
-  readonly server: Pick<ServerContext, 'shutdown' | 'log'>
+  readonly server: Pick<ServerContext, 'shutdown' | 'log' | 'busyPollUs'>
 }
 
 /** It has one client alone. */
@@ -28,6 +28,7 @@ export function openCoprocess({ file, directory, server }: PerClientOptions): Op
       stdioSafe: true,
       name: file,
       log: server.log,
+      busyPollUs: server.busyPollUs,
       events: {
         shutdown: () => server.shutdown(),
         disconnect: (_, force) => connection.disconnect(force),
@@ -40,9 +41,9 @@ export function openCoprocess({ file, directory, server }: PerClientOptions): Op
     connection.signal.addEventListener('abort', dropped, { once: true })
     const methods: Methods = {
       name: file,
-      async call(method, words, { input, length } = {}) {
+      async call(method, words, options) {
         try {
-          return await coprocess.channel.call(method, words, input, length)
+          return await coprocess.channel.call(method, words, options)
         } finally {
           if (method === 'close') {
             connection.signal.removeEventListener('abort', dropped)

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
+import { BusyPoll } from '../busy-poll.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
 export interface CoprocessOptions {
@@ -18,6 +19,8 @@ export interface CoprocessOptions {
   /** For messages: whose process it is. */
   readonly name: string
   readonly log: Log
+  /** As a layer is told. */
+  readonly busyPollUs: number
   readonly events: Pick<ChannelEvents, 'shutdown' | 'disconnect'>
   /** It has ended, and was not told to. */
   readonly died?: (why: string) => void
@@ -45,7 +48,7 @@ export class Coprocess {
     const { file, args, env, name, log, events } = options
     this.#child = spawn(file, args, { env, detached: true, stdio: stdioOf(options) })
     const [from, to] = streamsOf(this.#child, options)
-    this.channel = new Channel(from, to, {
+    this.channel = new Channel(from, to, new BusyPoll(options.busyPollUs), {
       ...events,
       message: (kind, text) => (kind === 'log' ? log.error(text) : log.debug(text)),
       broken: (message) => this.kill(`it broke the protocol: ${message}`),
@@ -66,7 +69,9 @@ export class Coprocess {
       why = this.#killedFor ?? how
     })
     // What it had answered before it ended is read first.
-    this.#child.on('close', () => this.#end(why, name, options, ended))
+    this.#child.on('close', () => {
+      void this.channel.read.then(() => this.#end(why, name, options, ended))
+    })
   }
 
   /** Undefined: it could not be started. */

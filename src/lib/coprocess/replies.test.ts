@@ -7,8 +7,8 @@ import { ReplyDecoder } from './replies.js'
 function decode(pieces: readonly Uint8Array[]): string[] {
   const found: string[] = []
   const decoder = new ReplyDecoder({
-    wanted: (tag) => (tag >= 1 && tag <= 9 ? tag : undefined),
-    ok: (tag, output, length) => found.push(`${tag} ok ${length} ${Buffer.concat(output)}`),
+    target: (tag, length) => (tag >= 1 && tag <= 9 ? Buffer.alloc(Math.min(tag, length)) : undefined),
+    ok: (tag, output, length) => found.push(`${tag} ok ${length} ${Buffer.from(output)}`),
     other: (tag, status) => found.push(`${tag} ${status}`),
     error: (tag, code, message) => found.push(`${tag} ${code} ${message}`),
     shutdown: () => found.push('shutdown'),
@@ -48,7 +48,8 @@ describe('what a coprocess sends', () => {
     ['1\n', /does not wait: "1"/],
     ['10 ok\n', /an answer to a call that does not wait: "10 ok"/],
     ['1 well\n', /none of the protocol: "1 well"/],
-    ['1 ok \n', /has no length/],
+    ['1 ok \n', /none of the protocol/],
+    ['1 ok 00\n', /none of the protocol/],
     ['1 ok -1\n', /has no length/],
     ['1 ok 1e3\n', /has no length/],
     ['1 ok 99999999999999999999\n', /has no length/],
@@ -57,6 +58,28 @@ describe('what a coprocess sends', () => {
   for (const [text, message] of wrong)
     it(`is refused: ${text.slice(0, 30).trim()}`, () =>
       assert.throws(() => decode([Buffer.from(text)]), message))
+
+  it('is received where it shall stay, where it is long', () => {
+    const target = Buffer.alloc(100_000)
+    const answers: number[][] = []
+    const decoder = new ReplyDecoder({
+      target: () => target,
+      ok: (tag, output, length) => answers.push([tag, output.length, length]),
+      ...{ other() {}, error() {}, shutdown() {}, disconnect() {}, message() {} },
+    })
+    assert.equal(decoder.place(), undefined)
+    decoder.push(Buffer.from('1 ok 100000\nabc'))
+    const place = decoder.place()
+    assert.equal(place?.length, 99_997)
+    place?.fill(120)
+    decoder.placed(90_000)
+    // What is left is short: it comes with the next line.
+    assert.equal(decoder.place(), undefined)
+    decoder.push(Buffer.concat([Buffer.alloc(9_997, 'y'), Buffer.from('2 false\n')]))
+    assert.deepEqual(answers, [[1, 100_000, 100_000]])
+    assert.equal(String(target), `abc${'x'.repeat(90_000)}${'y'.repeat(9_997)}`)
+    assert.equal(decoder.place(), undefined)
+  })
 
   it('is refused where a line has no end', () => {
     const part = Buffer.alloc(40_000, 'a')

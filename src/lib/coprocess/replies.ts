@@ -10,11 +10,17 @@
 /** The longest line, in bytes. */
 const lineMax = 65536
 
+/** For so many bytes that are still to come it is worth while to receive them where they shall stay. */
+const placeMin = 16384
+
 export interface ReplyEvents {
-  /** How many bytes of output are of use to the call of this tag; undefined where no call has it. */
-  wanted(tag: number): number | undefined
-  /** `output` is as long as is of use, `length` what was really sent. */
-  ok(tag: number, output: readonly Uint8Array[], length: number): void
+  /**
+   * The memory for the output of the call with this tag, of which `length` bytes come: as long as they, or
+   * shorter, and then the rest is thrown away. Undefined where no call has this tag.
+   */
+  target(tag: number, length: number): Uint8Array | undefined
+  /** `output` is the memory that was given, `length` what was really sent. */
+  ok(tag: number, output: Uint8Array, length: number): void
   other(tag: number, status: 'false' | 'missing'): void
   error(tag: number, code: string, message: string): void
   shutdown(): void
@@ -29,17 +35,31 @@ export class ReplyDecoder {
   #begunLength = 0
   #tag = 0
   #length = 0
-  /** Bytes of output that are still to come, and those of them that are of use. */
+  /** Bytes of output that are still to come. */
   #missing = 0
-  #wanted = 0
-  #output: Uint8Array[] = []
+  #target: Uint8Array = nothing
+  /** Bytes that are in the target. */
+  #filled = 0
 
   constructor(events: ReplyEvents) {
     this.#events = events
   }
 
+  /** The place of the next bytes, where they are many and it is known: tell {@link placed} what came. */
+  place(): Uint8Array | undefined {
+    const room = this.#target.length - this.#filled
+    return this.#missing >= placeMin && room >= placeMin ? this.#target.subarray(this.#filled) : undefined
+  }
+
+  /** So many bytes came into their place. */
+  placed(length: number): void {
+    this.#filled += length
+    this.#missing -= length
+    if (this.#missing === 0) this.#answered()
+  }
+
   /**
-   * Takes bytes as they come. Views of `chunk` are kept as output.
+   * Takes bytes as they come: they may be used until this returns.
    *
    * @throws Error where a line is none of the protocol.
    */
@@ -64,24 +84,26 @@ export class ReplyDecoder {
 
   #takeOutput(chunk: Buffer, at: number): number {
     const length = Math.min(this.#missing, chunk.length - at)
-    const useful = Math.min(length, this.#wanted)
-    if (useful > 0) this.#output.push(chunk.subarray(at, at + useful))
-    this.#wanted -= useful
+    const useful = Math.min(length, this.#target.length - this.#filled)
+    if (useful > 0) {
+      chunk.copy(this.#target, this.#filled, at, at + useful)
+      this.#filled += useful
+    }
     this.#missing -= length
     if (this.#missing === 0) this.#answered()
     return at + length
   }
 
   #answered(): void {
-    const output = this.#output
-    this.#output = []
-    this.#events.ok(this.#tag, output, this.#length)
+    const target = this.#target
+    this.#target = nothing
+    this.#events.ok(this.#tag, target, this.#length)
   }
 
   #keep(part: Buffer): void {
     this.#begunLength += part.length
     if (this.#begunLength > lineMax) throw new Error(`a line of more than ${lineMax} bytes`)
-    this.#begun.push(part)
+    this.#begun.push(Buffer.from(part))
   }
 
   #joined(end: Buffer): string {
@@ -101,19 +123,19 @@ export class ReplyDecoder {
   #reply(line: string): void {
     const space = line.indexOf(' ')
     const tag = space < 0 ? Number.NaN : Number(line.slice(0, space))
-    const wanted = this.#events.wanted(tag)
-    if (wanted === undefined) throw new Error(`an answer to a call that does not wait: "${shown(line)}"`)
     const status = line.slice(space + 1)
-    if (status.startsWith('ok ')) {
-      const length = Number(status.slice(3))
-      if (!/^\d+$/.test(status.slice(3)) || !Number.isSafeInteger(length))
-        throw new Error(`"${shown(line)}" has no length`)
+    const length = status.startsWith('ok ') ? Number(status.slice(3)) : 0
+    if (length !== 0 && !(/^ok \d+$/.test(status) && Number.isSafeInteger(length)))
+      throw new Error(`"${shown(line)}" has no length`)
+    const target = this.#events.target(tag, length)
+    if (target === undefined) throw new Error(`an answer to a call that does not wait: "${shown(line)}"`)
+    if (length > 0) {
       this.#tag = tag
       this.#length = length
       this.#missing = length
-      this.#wanted = wanted
-      if (length === 0) this.#answered()
-    } else if (status === 'ok') this.#events.ok(tag, [], 0)
+      this.#target = target
+      this.#filled = 0
+    } else if (status === 'ok' || status === 'ok 0') this.#events.ok(tag, nothing, 0)
     else if (status === 'false' || status === 'missing') this.#events.other(tag, status)
     else {
       const [, code = 'EIO', message = ''] = /^error(?: (E\w+))?(?: (.*))?$/.exec(status) ?? wrong(line)
@@ -131,6 +153,8 @@ export class ReplyDecoder {
     }
   }
 }
+
+const nothing = new Uint8Array(0)
 
 function wrong(line: string): never {
   throw new Error(`a line that is none of the protocol: "${shown(line)}"`)

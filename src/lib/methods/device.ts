@@ -134,12 +134,13 @@ class HandleDevice {
     this.#handle = handle
   }
 
-  read: DeviceInit['read'] = async (offset, length) => {
-    const { status, output } = await this.#call('pread', [length, offset], { length })
-    const got = dataLength(output)
-    if (got !== length)
+  read: DeviceInit['read'] = (offset, length, alloc) => {
+    const called = this.#call('pread', [length, offset], { into: alloc(length) })
+    return called.then(({ status, output }) => {
+      const got = dataLength(output)
+      if (got === length) return output
       throw new NbdError('EIO', `pread: expected ${length} bytes, got ${status === 'ok' ? got : status}`)
-    return output
+    })
   }
 
   write = async (offset: number, input: Uint8Array, flags: WriteFlags): Promise<void> => {

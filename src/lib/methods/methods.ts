@@ -18,8 +18,8 @@ export interface Outcome {
 export interface CallOptions {
   /** For `pwrite`: borrowed until the promise settles. */
   readonly input?: Uint8Array
-  /** The output that is wanted, in bytes: where it is longer, the rest may be thrown away. */
-  readonly length?: number
+  /** For `pread`: the memory that may be filled with the output, which is to be as long. */
+  readonly into?: Uint8Array
   /** Whose callback it is; for `disconnect`, and to give up when it is dropped. */
   readonly connection?: Connection
 }

@@ -46,7 +46,7 @@ export class ScriptMethods implements Methods {
   async call(
     method: string,
     words: readonly (string | number)[],
-    { input, length, connection }: CallOptions = {},
+    { input, into, connection }: CallOptions = {},
   ): Promise<Outcome> {
     const command = this.#options.commandOf(method)
     if (command === undefined) return { status: 'missing', output: [] }
@@ -58,7 +58,7 @@ export class ScriptMethods implements Methods {
         file,
         args: [...args, method, ...words.map(String)],
         env: this.#env,
-        outputMax: length ?? textMax,
+        outputMax: into?.length ?? textMax,
         ...(input === undefined ? {} : { input }),
         ...(connection === undefined ? {} : { signal: connection.signal }),
       })

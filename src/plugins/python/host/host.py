@@ -18,19 +18,29 @@ from nbdkit_serve import serve, serve_with_threads  # noqa: E402
 from nbdkit_wire import FD, Wire  # noqa: E402
 
 
-def die_with_server():
+def ask_kernel():
     """Have the kernel kill this process when the server is gone, whatever the script does then.
 
     The end of the input tells it too, but nobody reads that while a script is in an endless loop.
+    The kernel is also asked to take the bytes of a large read at once, as far as it allows that.
     """
-    if sys.platform.startswith("linux"):
-        try:
-            import ctypes
-            PR_SET_PDEATHSIG, SIGKILL = 1, 9
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-        except (ImportError, OSError, AttributeError):
-            pass
-    # It may have gone before. A parent that is not the server may be a script that starts Python.
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        import ctypes
+        libc = ctypes.CDLL(None)
+        PR_SET_PDEATHSIG, SIGKILL = 1, 9
+        libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
+        SOL_SOCKET, SO_SNDBUF = 1, 7
+        size = ctypes.c_int(1 << 20)
+        libc.setsockopt(FD, SOL_SOCKET, SO_SNDBUF, ctypes.byref(size), ctypes.sizeof(size))
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
+def leave_without_server():
+    """End where the server was gone before it could be asked for."""
+    # A parent that is not the server may be a script that starts Python.
     server = os.environ.get("NBDKIT_TS_PID", "")
     if server.isdigit() and int(server) != os.getppid():
         try:
@@ -58,7 +68,8 @@ def main():
         os.set_blocking(FD, True)
     except OSError:
         sys.exit("host.py: nbdkit-ts runs this, for `nbdkit-ts python SCRIPT`")
-    die_with_server()
+    ask_kernel()
+    leave_without_server()
     leave_signals_to_server()
     # What a script prints is seen when it prints it, also when stdout is a file.
     if sys.stdout is not None:

@@ -1,9 +1,10 @@
 /**
- * Keeps the event loop awake for a moment after requests were answered. A client with one request in flight
- * sends the next some microseconds later, and to wake a thread that sleeps takes longer than that.
+ * Keeps the event loop awake for a moment when something may come at once. A client with one request in
+ * flight sends the next some microseconds after an answer, a plugin in another process answers some
+ * microseconds after a call, and to wake a thread that sleeps takes longer than that.
  */
 
-/** After so many vain moments in a row, one try in 2 ** 6 answers: under a microsecond for each of them. */
+/** After so many vain moments in a row, one try in 2 ** 6: under a microsecond for each of the others. */
 const missesMax = 6
 
 /** The clock, and the event loop: others in a test. */
@@ -16,14 +17,14 @@ export interface Loop {
 
 const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
 
-/** One for all connections of a server: they share an event loop. */
+/** One for all that share an event loop and wait for the same. */
 export class BusyPoll {
   readonly #pollMs: number
   readonly #loop: Loop
   #polling = false
   #until = 0
   #misses = 0
-  /** Answers to let pass before the next try. */
+  /** Occasions to let pass before the next try. */
   #skip = 0
 
   /** @param us The moment, in microseconds; 0: it never stays awake. */
@@ -32,8 +33,8 @@ export class BusyPoll {
     this.#loop = loop
   }
 
-  /** Requests were answered, and their connection has nothing else to wait for. */
-  answered(): void {
+  /** Something may come at once. Called again before the moment is over: it was not in vain. */
+  expect(): void {
     if (this.#pollMs === 0) return
     if (this.#polling) this.#misses = 0
     else if (this.#skip > 0) {
@@ -51,7 +52,7 @@ export class BusyPoll {
       this.#loop.next(this.#look)
       return
     }
-    // A client that takes its time, or that has to run where we stay awake: it is asked less and less often.
+    // Who takes its time, or has to run where we stay awake, is waited for less and less often.
     this.#polling = false
     this.#misses = Math.min(this.#misses + 1, missesMax)
     this.#skip = 2 ** this.#misses - 1

@@ -27,7 +27,7 @@ function slowLoop() {
 describe('busy polling', () => {
   it('stays awake for the moment that it was given', () => {
     const { loop, turns } = slowLoop()
-    new BusyPoll(50, loop).answered()
+    new BusyPoll(50, loop).expect()
     assert.equal(turns(), 5)
   })
 
@@ -35,7 +35,7 @@ describe('busy polling', () => {
     const { loop, turn, turns } = slowLoop()
     const busyPoll = new BusyPoll(50, loop)
     for (let request = 0; request < 100; request++) {
-      busyPoll.answered()
+      busyPoll.expect()
       assert.ok(turn(), `asleep after request ${request}`)
     }
     assert.equal(turns(), 4)
@@ -43,7 +43,7 @@ describe('busy polling', () => {
 
   it('never stays awake for a moment of 0', () => {
     const { loop, turns } = slowLoop()
-    new BusyPoll(0, loop).answered()
+    new BusyPoll(0, loop).expect()
     assert.equal(turns(), 0)
   })
 
@@ -52,7 +52,7 @@ describe('busy polling', () => {
     const busyPoll = new BusyPoll(50, loop)
     const tries: number[] = []
     for (let request = 0; request < 400; request++) {
-      busyPoll.answered()
+      busyPoll.expect()
       if (turns() > 0) tries.push(request)
     }
     assert.deepEqual(tries, [0, 2, 6, 14, 30, 62, 126, 190, 254, 318, 382])
@@ -62,17 +62,17 @@ describe('busy polling', () => {
     const { loop, turn, turns } = slowLoop()
     const busyPoll = new BusyPoll(50, loop)
     for (let request = 0; request < 126; request++) {
-      busyPoll.answered()
+      busyPoll.expect()
       turns()
     }
-    busyPoll.answered()
+    busyPoll.expect()
     turn()
-    busyPoll.answered()
+    busyPoll.expect()
     turns()
     // Once in vain, at the end of what was fast: the next but one is a try again.
-    busyPoll.answered()
+    busyPoll.expect()
     assert.equal(turns(), 0)
-    busyPoll.answered()
+    busyPoll.expect()
     assert.equal(turns(), 5)
   })
 })
