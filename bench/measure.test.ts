@@ -82,7 +82,7 @@ test('what fio did is read from its JSON, whatever stands before', () => {
 
 test('time and memory are read from /proc, also of a program with an odd name', () => {
   const before = Array.from({ length: 10 }, (_, at) => at).join(' ')
-  assert.equal(cpuUsIn(`12 (a) S 1) S ${before} 150 50 7 7`), 2_000_000)
+  assert.equal(cpuUsIn(`12 (a) S 1) S ${before} 150 50 7 7`), 2_140_000)
   const status = 'Name:\tnode\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n'
   assert.deepEqual(memoryIn(status), { residentBytes: 2 ** 20, peakBytes: 2 ** 21 })
   assert.throws(() => memoryIn('Name:\tnode\n'), /tells no VmRSS: the process has ended/)

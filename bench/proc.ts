@@ -1,20 +1,32 @@
 /** What Linux tells of a process (proc(5)), of all its threads together, those that have ended too. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** The kernel counts in ticks of this length for all that it shows. */
 const tickUs = 10_000
 const KiB = 1024
 
-/** Time that a process has used, in user mode and in the kernel, in microseconds. */
+/**
+ * Time that a process and those that it has started have used, in user mode and in the kernel, in
+ * microseconds.
+ */
 export function cpuUs(pid: number): number {
-  return cpuUsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  const own = cpuUsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  return childrenOf(pid).reduce((sum, child) => sum + cpuUs(child), own)
 }
 
-/** From /proc/PID/stat. The name of a program may hold blanks and brackets: it ends at the last bracket. */
+/** Those that run. */
+function childrenOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+    return text.split(' ').filter(Boolean).map(Number)
+  })
+}
+
+/** From /proc/PID/stat, with what its children had used that have ended. The name of a program may hold blanks and brackets: it ends at the last bracket. */
 export function cpuUsIn(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [user, system] = [Number(fields[11]), Number(fields[12])]
-  return (user + system) * tickUs
+  const ticks = fields.slice(11, 15).map(Number)
+  return ticks.reduce((sum, count) => sum + count) * tickUs
 }
 
 export interface Memory {

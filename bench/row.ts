@@ -21,6 +21,8 @@ export interface Image {
 export interface Disk {
   /** Words of the command line, the same for nbdkit and ours. */
   readonly args: readonly string[]
+  /** In place of them, for nbdkit. */
+  readonly nbdkit?: readonly string[]
   /** More of them, for ours alone. */
   readonly ours?: readonly string[]
   readonly image?: Image

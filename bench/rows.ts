@@ -1,5 +1,6 @@
 /** The rows of the benchmark. A row that is added is measured, reported and drawn: nothing else is to do. */
 import { file, GiB, image, KiB, load, MiB, memory, nothing, smallMemory, source } from './disks.js'
+import { languageRows } from './language-rows.js'
 import { otherRows } from './other-rows.js'
 import { type Client, type Disk, perSecond, type Row, SOURCE, seconds, URI } from './row.js'
 
@@ -112,4 +113,11 @@ const withLoad: Row[] = served.flatMap(({ name, disk, others = [] }) =>
   ]),
 )
 
-export const rows: readonly Row[] = [...withFio, ...withNbdcopy, ...uncached, ...withLoad, ...otherRows]
+export const rows: readonly Row[] = [
+  ...withFio,
+  ...withNbdcopy,
+  ...uncached,
+  ...withLoad,
+  ...languageRows,
+  ...otherRows,
+]

@@ -56,7 +56,8 @@ export async function serve(contender: Contender, disk: Disk, image: string): Pr
 type Command = readonly [path: string, ...words: string[]]
 
 function commandLine(contender: Contender, disk: Disk, image: string, address: Address): Command {
-  const { args, ours = [] } = disk
+  const { ours = [] } = disk
+  const args = contender === 'nbdkit' ? (disk.nbdkit ?? disk.args) : disk.args
   if (contender === 'qemu-nbd') {
     const options = ['--persistent', '--format=raw', '--shared=16', '--cache=writeback']
     return [pathOf('qemu-nbd'), ...options, '--socket', 'path' in address ? address.path : '', image]
