@@ -66,6 +66,7 @@ export function dumpPlugin({ definition, path, builtIn }: Found, more?: Descript
   const said = more?.lines ?? definition.dumpLines ?? []
   const keyOf = (line: string) => line.replace(/=.*/s, '')
   const saidKeys = new Set(said.map(keyOf))
+  const saysWhatItHas = said.some((line) => line.startsWith('has_'))
   const lines = [
     `path=${path}`,
     `name=${more?.name ?? definition.name}`,
@@ -75,11 +76,9 @@ export function dumpPlugin({ definition, path, builtIn }: Found, more?: Descript
     // What it says of itself: with some values it may be stricter.
     `thread_model=${(more?.concurrency ?? concurrency).replaceAll('-', '_')}`,
     ...(magicKey === undefined ? [] : [`magic_config_key=${magicKey}`]),
-    ...(takesKeys ? ['has_config=1', 'has_config_help=1'] : []),
+    ...(takesKeys && !saysWhatItHas ? ['has_config=1', 'has_config_help=1'] : []),
     // Every plugin has these.
-    'has_open=1',
-    'has_get_size=1',
-    'has_pread=1',
+    ...(saysWhatItHas ? [] : ['has_open=1', 'has_get_size=1', 'has_pread=1']),
   ]
   return [...lines.filter((line) => !saidKeys.has(keyOf(line))), ...said].join('\n')
 }

@@ -97,7 +97,12 @@ class Host implements Methods {
   }
 
   async configure(): Promise<void> {
-    await giveSettings(this, this.#options.settings, async () => this.facts.get('magic_config_key'))
+    const { settings } = this.#options
+    // A first word without a key is a script, where the plugin does not say more (nbdkit(1), "Magic
+    // parameters"): so is each plugin for a language called.
+    const byDefault = settings[0]?.[0] === undefined ? 'script' : undefined
+    const magicKey = async () => this.facts.get('magic_config_key') ?? byDefault
+    await giveSettings(this, settings, magicKey)
   }
 
   /** Opens a handle, and goes on with it until it is closed. */

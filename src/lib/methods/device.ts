@@ -38,15 +38,19 @@ export async function openHandle(
   const fastZero = canWrite && (await ask.whether('can_fast_zero'))
   const canTrim = canWrite && (await ask.can('can_trim', 'trim'))
   const canFlush = await ask.can('can_flush', 'flush')
-  const fua = canWrite ? await ask.support('can_fua', canFlush ? 'emulate' : 'none') : 'none'
+  const fua = canWrite
+    ? await ask.support('can_fua', canFlush || ask.has('flush') ? 'emulate' : 'none')
+    : 'none'
   const multiConn = (await ask.whether('can_multi_conn')) ?? false
   const cache = await ask.support('can_cache', ask.has('cache') ? 'native' : 'none')
   const canExtents = await ask.can('can_extents', 'extents')
 
   const device = new HandleDevice(ask, handle)
+  // To make a write durable, flush is called even where clients are not to call it (nbdkit-plugin(3)).
+  const hasFlush = canFlush || (fua === 'emulate' && ask.has('flush'))
   const can: Partial<Capabilities> = {
-    ...{ write: canWrite, multiConn, cache },
-    fua: fua === 'emulate' && !canFlush ? 'none' : fua,
+    ...{ write: canWrite, multiConn, cache, flush: canFlush },
+    fua: fua === 'emulate' && !hasFlush ? 'none' : fua,
     ...(fastZero === undefined ? {} : { fastZero }),
   }
   return {
@@ -57,7 +61,7 @@ export async function openHandle(
     ...(canWrite ? { write: device.write } : {}),
     ...(canZero ? { zero: device.zero } : {}),
     ...(canTrim ? { trim: device.trim } : {}),
-    ...(canFlush ? { flush: device.flush } : {}),
+    ...(hasFlush ? { flush: device.flush } : {}),
     ...(canExtents ? { extents: device.extents } : {}),
     ...(cache === 'native' ? { cache: device.cache } : {}),
   }

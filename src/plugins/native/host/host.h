@@ -205,6 +205,7 @@ void answer_get_size(struct call *call);
 void answer_block_size(struct call *call);
 void answer_export_description(struct call *call);
 void answer_boolean(struct call *call);
+void answer_can_fast_zero(struct call *call);
 void answer_can_fua(struct call *call);
 void answer_can_cache(struct call *call);
 void answer_pread(struct call *call);

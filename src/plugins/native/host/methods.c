@@ -200,7 +200,7 @@ static void answer_unknown(struct call *call) {
 HAS(config) HAS(config_complete) HAS(dump_plugin) HAS(thread_model) HAS(get_ready) HAS(after_fork)
 HAS(preconnect) HAS(list_exports) HAS(default_export) HAS(open) HAS(export_description)
 HAS(block_size) HAS(get_size) HAS(can_write) HAS(can_flush) HAS(is_rotational) HAS(can_trim)
-HAS(can_zero) HAS(can_fast_zero) HAS(can_extents) HAS(can_multi_conn) HAS(can_cache) HAS(extents)
+HAS(can_zero) HAS(can_extents) HAS(can_multi_conn) HAS(can_cache) HAS(extents)
 HAS(cache) HAS(cleanup) HAS(unload)
 HAS_EITHER(pread) HAS_EITHER(pwrite) HAS_EITHER(flush) HAS_EITHER(trim) HAS_EITHER(zero)
 #undef HAS
@@ -209,6 +209,10 @@ HAS_EITHER(pread) HAS_EITHER(pwrite) HAS_EITHER(flush) HAS_EITHER(trim) HAS_EITH
 /* In version 1 flush() is all that there is, and it is known that it must do. */
 static bool has_can_fua(void) {
   return plugin.can_fua || plugin._api_version == 1;
+}
+
+static bool has_can_fast_zero(void) {
+  return plugin.can_fast_zero || plugin._api_version == 1;
 }
 
 static const struct method methods[] = {
@@ -228,7 +232,7 @@ static const struct method methods[] = {
   {"is_rotational", answer_boolean, .has = has_is_rotational, .of_handle = true},
   {"can_trim", answer_boolean, .has = has_can_trim, .of_handle = true},
   {"can_zero", answer_boolean, .has = has_can_zero, .of_handle = true},
-  {"can_fast_zero", answer_boolean, .has = has_can_fast_zero, .of_handle = true},
+  {"can_fast_zero", answer_can_fast_zero, .has = has_can_fast_zero, .of_handle = true},
   {"can_extents", answer_boolean, .has = has_can_extents, .of_handle = true},
   {"can_multi_conn", answer_boolean, .has = has_can_multi_conn, .of_handle = true},
   {"can_fua", answer_can_fua, .has = has_can_fua, .of_handle = true},

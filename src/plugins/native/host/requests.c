@@ -94,7 +94,6 @@ static int (*boolean_callback(const char *name))(void *handle) {
     {"is_rotational", plugin.is_rotational},
     {"can_trim", plugin.can_trim},
     {"can_zero", plugin.can_zero},
-    {"can_fast_zero", plugin.can_fast_zero},
     {"can_extents", plugin.can_extents},
     {"can_multi_conn", plugin.can_multi_conn},
   };
@@ -105,6 +104,13 @@ static int (*boolean_callback(const char *name))(void *handle) {
 
 void answer_boolean(struct call *call) {
   int answer = boolean_callback(call->method->name)(call->client->handle);
+  if (answer == 0) reply_false(call);
+  else reply_result(call, answer);
+}
+
+/* In version 1 there is no flag for it: such a request fails at once, which is fast. */
+void answer_can_fast_zero(struct call *call) {
+  int answer = plugin.can_fast_zero ? plugin.can_fast_zero(call->client->handle) : 1;
   if (answer == 0) reply_false(call);
   else reply_result(call, answer);
 }
@@ -164,6 +170,10 @@ void answer_flush(struct call *call) {
 
 static int zero(void *handle, struct range range) {
   if (plugin.zero) return plugin.zero(handle, range.count, range.offset, range.flags);
+  if (range.flags & FLAG_FAST_ZERO) {
+    nbdkit_set_error(EOPNOTSUPP);
+    return -1;
+  }
   return plugin.zero_v1(handle, range.count, range.offset, (range.flags & FLAG_MAY_TRIM) != 0);
 }
 
