@@ -193,7 +193,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
     call: async (method, words, more) =>
       (endings.has(method) ? host : await running()).call(method, words, more),
   }
-  return instanceOf({
+  const instance = instanceOf({
     methods,
     concurrency: serverModel(first.concurrency),
     readOnly: server.readOnly,
@@ -201,6 +201,19 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
     open: async (request) => (await running()).open(request),
     end: () => host.end(),
   })
+  return {
+    ...instance,
+    /** A client that came while the process died has lost nothing: it is for the next one. */
+    async open(request) {
+      const asked = await running()
+      try {
+        return await instance.open(request)
+      } catch (error) {
+        if (!restart || !asked.dead) throw error
+        return instance.open(request)
+      }
+    },
+  }
 }
 
 const endings: ReadonlySet<string> = new Set(['cleanup', 'unload'])
