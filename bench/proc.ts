@@ -22,7 +22,10 @@ function childrenOf(pid: number): number[] {
   })
 }
 
-/** From /proc/PID/stat, with what its children had used that have ended. The name of a program may hold blanks and brackets: it ends at the last bracket. */
+/**
+ * From /proc/PID/stat, with what its children had used that have ended. The name of a program may hold blanks
+ * and brackets: it ends at the last bracket.
+ */
 export function cpuUsIn(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const ticks = fields.slice(11, 15).map(Number)

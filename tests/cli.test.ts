@@ -22,6 +22,7 @@ import {
   temporary,
   version,
 } from './cli-helpers.js'
+import { needs } from './interop/helpers.js'
 
 const together = { concurrency: 4 }
 
@@ -381,6 +382,44 @@ describe('a module of a user', together, () => {
     const message = /^cannot load \/\S+\/tape\.ts: Node \S+ does not run TypeScript: .*"npm install jiti"$/
     await complains(message, ['./tape.ts'], { bin: join(copy, 'bin', 'nbdkit-ts'), cwd: copy })
   })
+})
+
+describe('a file in another language', together, () => {
+  const disk =
+    'def open(r): return 1\ndef get_size(h): return 4096\ndef pread(h, count, offset): return bytes(count)\n'
+
+  for (const first of ['/usr/sbin/nbdkit python', '/usr/bin/env -S nbdkit-ts python'])
+    it(`is served by the plugin that its first line names: ${first}`, async () => {
+      const file = join(newDirectory({ script: `#!${first}\n${disk}` }), 'script')
+      await prints(/^name=script\n[\s\S]*^has_pread=1$/m, [file, '--dump-plugin'])
+    })
+
+  it('is not loaded as a filter', async () => {
+    const file = join(newDirectory({ 'x.so': '\x7fELF' }), 'x.so')
+    await complains(/^filter .*x.so: filters of nbdkit cannot be loaded, only its plugins/, [
+      `--filter=${file}`,
+      'null',
+    ])
+  })
+
+  it('is read from standard input, and served in the background', needs('nbdinfo'), async () => {
+    const directory = newDirectory()
+    const [socket, pid] = [join(directory, 'socket'), join(directory, 'pid')]
+    const text = `case "$1" in get_size) echo 4k ;; pread) head -c "$3" /dev/zero ;; *) exit 2 ;; esac`
+    const child = start(['sh', '-', '-U', socket, '-P', pid], { stdio: ['pipe', 'pipe', 'pipe'] })
+    child.stdin?.end(text)
+    assert.deepEqual(await result(child), { status: 0, stdout: '', stderr: '' })
+    const info = spawnSync('nbdinfo', ['--size', `nbd+unix:///?socket=${socket}`], { encoding: 'utf8' })
+    process.kill(Number(readFileSync(pid, 'utf8')))
+    assert.equal(info.stdout, '4096\n', info.stderr)
+  })
+
+  it('is not read from standard input where that is a client', () =>
+    complains(/^sh: "-" reads the script from standard input, which with -s is the client/, [
+      '-s',
+      'sh',
+      '-',
+    ]))
 })
 
 describe('--run', together, () => {

@@ -77,6 +77,25 @@ test('a key that no layer declares goes to the outermost that gathers them', () 
   assert.deepEqual(given(plugin(others), [filter('any', others)], 'a=1'), [{ names: { a: '1' } }, {}])
 })
 
+test('settings take what no layer declares, in order, and each bare word but the first', () => {
+  const params = { script: param.string({ magic: true, doc: '' }), settings: param.settings({ doc: '' }) }
+  const words = ['./x.sh', 'a=1', 'b=', 'a=2', 'word', 'script=mine', 'offset=4']
+  const settings = [
+    ...[
+      ['a', '1'],
+      ['b', ''],
+      ['a', '2'],
+      [undefined, 'word'],
+    ],
+    // It has its script already: this is for that.
+    ['script', 'mine'],
+  ]
+  const expected = [{ offset: '4' }, { script: './x.sh', settings }]
+  assert.deepEqual(given(plugin(params), [filter('offset', { offset: size })], ...words), expected)
+  const alone = { settings: param.settings({ doc: '' }) }
+  assert.deepEqual(given(plugin(alone), [], 'word'), [{ settings: [[undefined, 'word']] }])
+})
+
 const bad: [means: string, words: string[], message: string][] = [
   [
     'a key that no layer knows, and says who was asked',

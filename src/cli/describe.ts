@@ -1,4 +1,4 @@
-/** What is known of a plugin only with the words that follow it: of a script, or of a file of machine code. */
+/** What is known of a plugin only with the words that follow it: of a script, or a shared object. */
 import { type Params, resolveValues } from '../api/params.js'
 import type { Description, PluginDefinition } from '../api/plugin.js'
 import { configure } from '../chain/configure.js'

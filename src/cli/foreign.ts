@@ -11,8 +11,8 @@ export interface Foreign {
 const compiled = ['7f454c46', 'cffaedfe', 'cafebabe']
 
 /**
- * Undefined for a file that can be imported. A shared object is `native`; a script names its plugin in its first
- * line, as in `#!/usr/sbin/nbdkit python` (nbdkit(1), "Shebang scripts").
+ * Undefined for a file that can be imported. A shared object is `native`; a script names its plugin in its
+ * first line, as in `#!/usr/sbin/nbdkit python` (nbdkit(1), "Shebang scripts").
  */
 export function foreignPlugin(path: string): Foreign | undefined {
   const start = beginningOf(path)
@@ -20,7 +20,8 @@ export function foreignPlugin(path: string): Foreign | undefined {
     return { plugin: 'native', word: `plugin=${path}` }
   const [line = ''] = start.toString().split('\n', 1)
   const [, plugin] = /^#!.*\bnbdkit(?:-ts)?\s+([a-z][\w-]*)\s*$/.exec(line) ?? []
-  return plugin === undefined ? undefined : { plugin, word: `script=${path}` }
+  // A script of sh is started for each request: one that begins like this would start a server for each.
+  return plugin === undefined || plugin === 'sh' ? undefined : { plugin, word: `script=${path}` }
 }
 
 function beginningOf(path: string): Buffer {

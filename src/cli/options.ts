@@ -38,7 +38,7 @@ export const options: readonly Option[] = [
     short: 'D',
     placeholder: 'NAME.FLAG=N',
     repeats: true,
-    doc: 'Set a debug flag of a plugin, a filter or the server. None has any yet: it warns, and goes on.',
+    doc: 'Set a debug flag of a plugin, a filter or the server. Those that were compiled for nbdkit have some; for others it warns, and goes on.',
     set: (flag, before) => ({ debugFlags: [...before.debugFlags, parseDebugFlag(flag)] }),
   },
   {

@@ -52,7 +52,8 @@ const scripts: Readonly<Record<string, string>> = {
   'that writes and flushes': `${zeroes}  can_write|can_flush|flush) exit 0 ;;\n  pwrite) cat > /dev/null ;;\n`,
   'that can do all': `${zeroes}  can_write|can_flush|can_trim|can_zero|can_extents|can_multi_conn|is_rotational) ;;
   can_fast_zero) ;;\n  can_fua|can_cache) echo native ;;\n  export_description) echo a disk ;;
-  block_size) echo 512 4096 1M ;;\n  pwrite) cat > /dev/null ;;\n  extents) echo 0 4k; echo 4k 60k hole,zero ;;
+  block_size) echo 512 4096 1M ;;\n  pwrite) cat > /dev/null ;;
+  extents) echo 0 4k; echo 4k 60k hole,zero ;;
   flush|trim|zero|cache) ;;\n`,
   'that says no': `${zeroes}  can_fua|can_cache) echo none ;;\n  can_*|is_*) exit 3 ;;\n`,
   'with exports': `${zeroes}  list_exports) printf 'INTERLEAVED\\na\\nfirst\\nb\\nsecond\\n' ;;\n  default_export) echo b ;;\n`,

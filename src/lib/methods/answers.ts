@@ -1,4 +1,6 @@
-/** What scripts print, read (nbdkit-sh-plugin(3), "Methods"). Each throws an Error that says what was found. */
+/**
+ * What scripts print, read (nbdkit-sh-plugin(3), "Methods"). Each throws an Error that says what was found.
+ */
 import { type BlockSize, type Extent, HOLE, type Support, ZERO } from '../../api/device.js'
 import { parseSize } from '../../api/parse.js'
 import type { Concurrency, Export } from '../../api/plugin.js'

@@ -40,7 +40,10 @@ function programName(): string {
   return `host-${hash.digest('hex').slice(0, 16)}`
 }
 
-/** Compiles the program into a directory, and gives its path. Another who does it at the same time does no harm. */
+/**
+ * Compiles the program into a directory, and gives its path. Another who does it at the same time does no
+ * harm.
+ */
 export async function compileHost(directory: string): Promise<string> {
   const program = join(directory, programName())
   const unfinished = `${program}.${randomUUID()}`

@@ -276,8 +276,11 @@ static int disk_preconnect (int readonly)
   nbdkit_debug ("sleep %d", nbdkit_nanosleep (0, 1000));
   return 0;
 }
-static int disk_open_name (void) { nbdkit_debug ("export %s %d", nbdkit_export_name (), nbdkit_is_tls ()); return 0; }
-static void *named_open (int readonly) { disk_open_name (); return NBDKIT_HANDLE_NOT_NEEDED; }
+static void *named_open (int readonly)
+{
+  nbdkit_debug ("export %s %d", nbdkit_export_name (), nbdkit_is_tls ());
+  return NBDKIT_HANDLE_NOT_NEEDED;
+}
 #define disk_open named_open
 static int disk_list_exports (int readonly, int tls, struct nbdkit_exports *exports)
 { return nbdkit_use_default_export (exports) == -1 ? -1 : nbdkit_add_export (exports, "b", "second"); }
@@ -301,8 +304,12 @@ static const char *disk_default_export (int readonly, int tls) { return "a"; }`
 })
 
 test('native reads the extents that a plugin adds', { skip }, async () => {
-  const code = `static int disk_extents (void *h, uint32_t count, uint64_t offset, uint32_t flags, struct nbdkit_extents *e)
-{ return nbdkit_add_extent (e, 0, 4096, 0) == -1 || nbdkit_add_extent (e, 4096, 61440, NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO) == -1 ? -1 : 0; }`
+  const code = `static int disk_extents (void *h, uint32_t count, uint64_t offset, uint32_t flags,
+                         struct nbdkit_extents *e)
+{
+  if (nbdkit_add_extent (e, 0, 4096, 0) == -1) return -1;
+  return nbdkit_add_extent (e, 4096, 61440, NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO);
+}`
   const device = await openDevice(native({ plugin: compile({ code, members: '.extents = disk_extents,' }) }))
   const [first, second] = [...(await device.extents(512, 8192))]
   assert.deepEqual(first, { length: 3584, type: 0 })

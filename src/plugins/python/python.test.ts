@@ -103,7 +103,9 @@ def can_fua(h): return nbdkit.FUA_NATIVE
 def can_zero(h): return False
 def flush(h, flags): pass
 def trim(h, count, offset, flags): assert flags == nbdkit.FLAG_FUA
-def extents(h, count, offset, flags): return [(0, 4096, 0), (4096, 61440, nbdkit.EXTENT_HOLE | nbdkit.EXTENT_ZERO)]
+def extents(h, count, offset, flags):
+  yield (0, 4096, 0)
+  yield (4096, 61440, nbdkit.EXTENT_HOLE | nbdkit.EXTENT_ZERO)
 `,
   )
   const device = await openDevice(python({ script }))
