@@ -17,6 +17,21 @@ import { readyVariable } from './starter.js'
  * @returns the exit status: 0, or what the copy ended with.
  */
 export async function startInBackground(argv: readonly string[]): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    try {
+      const { child, ready } = startCopy(argv)
+      return await outcome(child, ready)
+    } catch (error) {
+      // Node opens files of its own meanwhile, in other threads: one was there, and is closed by now.
+      if (tries === triesMax || (error as NodeJS.ErrnoException).code !== 'EBADF') throw error
+    }
+  }
+}
+
+/** Far more than it takes: what is in the way is gone in some microseconds. */
+const triesMax = 10
+
+function startCopy(argv: readonly string[]): { readonly child: ChildProcess; readonly ready: Readable } {
   const inherited = inheritedDescriptors()
   const readyFd = Math.max(...inherited) + 1
   const stdio = Array.from({ length: readyFd }, (_, fd) => (inherited.includes(fd) ? fd : 'ignore'))
@@ -26,7 +41,7 @@ export async function startInBackground(argv: readonly string[]): Promise<number
     env: { ...process.env, [readyVariable]: String(readyFd) },
     stdio: [...stdio, 'pipe'],
   })
-  return await outcome(child, child.stdio[readyFd] as Readable)
+  return { child, ready: child.stdio[readyFd] as Readable }
 }
 
 /**
