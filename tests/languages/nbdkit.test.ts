@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { assertSame, needs, output, pattern, serve, serveWithNbdkit, temporary } from '../interop/helpers.js'
@@ -220,6 +222,23 @@ describe('a native plugin of nbdkit', needs('nbdkit', 'nbdinfo', 'nbdcopy', 'cc'
     const below = await serve(t, 'file', image(t))
     const above = await serve(t, plugin('nbd'), `socket=${below.socket}`)
     assertSame(await contents(t, above.uri), await contents(t, below.uri), 'nbd')
+  })
+
+  it('curl serves what a web server has', async (t) => {
+    const bytes = pattern(300_000)
+    const web = createServer((request, response) => {
+      const [, from = '0', to = `${bytes.length - 1}`] =
+        /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+      const part = bytes.subarray(Number(from), Number(to) + 1)
+      const head = { 'Accept-Ranges': 'bytes', 'Content-Length': part.length }
+      response.writeHead(request.headers.range ? 206 : 200, head).end(request.method === 'HEAD' ? '' : part)
+    })
+    await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve))
+    t.after(() => web.close())
+    const { port } = web.address() as AddressInfo
+    const server = await serve(t, plugin('curl'), `http://127.0.0.1:${port}/disk.img`)
+    assertSame(await contents(t, server.uri), bytes, 'curl')
+    await server.stop()
   })
 
   it('stands behind filters of ours', async (t) => {

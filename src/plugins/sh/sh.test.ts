@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -312,4 +312,31 @@ test('sh kills a script that hangs when its client is dropped, with what it star
   const alive = processes.split('\n').filter((line) => new RegExp(`^ *${pid} +[^Z]`).test(line))
   assert.deepEqual(alive, [])
   await server.shutdown()
+})
+
+const hasProc = { skip: existsSync('/proc/self/fd') ? false : 'there is no /proc to look into' }
+
+test('sh leaves neither descriptors nor processes behind, however scripts end', hasProc, async (t) => {
+  const pread =
+    'case "$4" in 0) exit 1;; 512) kill -9 $$;; 1024) cat /dev/zero;; 1536) printf 1;; esac; head -c "$3" /dev/zero'
+  const { script } = await cases(t, { can_write: '', pwrite: 'exec < /dev/null', pread })
+  const device = await openDevice(sh({ script }))
+  const descriptors = () => readdirSync('/proc/self/fd').length
+  const touch = async () => {
+    for (const offset of [0, 512, 1024, 1536]) await assert.rejects(readBytes(device, offset, 512))
+    await readBytes(device, 2048, 512)
+    await device.write(0, Buffer.alloc(65536), { fua: false })
+  }
+  await touch()
+  const before = descriptors()
+  for (let round = 0; round < 5; round++) await touch()
+  // What is closed may be so a moment later.
+  for (let waits = 0; descriptors() > before && waits < 100; waits++) await sleep(10)
+  assert.equal(descriptors(), before)
+  const children = spawnSync('ps', ['-o', 'stat=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })
+  assert.deepEqual(
+    children.stdout.split('\n').filter((line) => !/ps -o|^$/.test(line)),
+    [],
+  )
+  await device.close()
 })
