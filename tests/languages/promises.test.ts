@@ -1,8 +1,8 @@
 /** Promises of docs/lifecycle.md that the small plugin of the examples does not show. */
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -177,5 +177,51 @@ it(
       await sleep(10)
     }
     client.kill()
+  },
+)
+
+const passwords = `#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+#include <stdio.h>
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+static void *d_open (int readonly) { return NBDKIT_HANDLE_NOT_NEEDED; }
+static int64_t d_size (void *h) { return 512; }
+static int d_pread (void *h, void *b, uint32_t c, uint64_t o, uint32_t f) { return -1; }
+static int d_config (const char *key, const char *value)
+{
+  char *password = (char *) value;
+  if (key[0] == 'p' && nbdkit_read_password (value, &password) == -1) return -1;
+  fprintf (stderr, "%s is %s\\n", key, password);
+  return 0;
+}
+static struct nbdkit_plugin plugin = { .name = "d", .open = d_open, .config = d_config, .get_size = d_size,
+  .pread = d_pread };
+NBDKIT_REGISTER_PLUGIN (plugin)
+`
+
+it(
+  'a native plugin reads passwords from any descriptor that was inherited, and negative numbers as they are',
+  needs('cc'),
+  async (t) => {
+    const directory = temporary(t)
+    const [file, plugin, one, two] = ['d.c', 'd.so', 'one', 'two'].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    writeFileSync(file, passwords)
+    writeFileSync(one, 'secret\n')
+    writeFileSync(two, 'another\n')
+    execFileSync('cc', ['-shared', '-fPIC', '-o', plugin, file])
+    const words = [plugin, 'p1=-3', 'p2=-5', 'n=-60', 'm=-4', '--run', 'true']
+    const stdio = ['ignore', 'pipe', 'pipe', openSync(one, 'r'), 'ignore', openSync(two, 'r')] as const
+    const { stderr } = spawnSync(process.execPath, [program, ...words], {
+      stdio: [...stdio],
+      encoding: 'utf8',
+    })
+    assert.equal(stderr, 'p1 is secret\np2 is another\nn is -60\nm is -4\n')
+    const { stderr: refusal } = spawnSync(process.execPath, [program, plugin, 'p=-60'], { encoding: 'utf8' })
+    assert.match(refusal, /^nbdkit-ts: .*d.so: config: cannot open file descriptor 60 for the password/)
   },
 )

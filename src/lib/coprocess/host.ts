@@ -1,4 +1,5 @@
 /** One process that serves all clients: the host of a plugin in another language (docs/coprocess.md). */
+import { fstatSync } from 'node:fs'
 import type { Connection } from '../../api/connection.js'
 import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
 import type { Setting } from '../../api/params.js'
@@ -43,7 +44,7 @@ class Host implements Methods {
       file: command,
       args,
       env: { ...process.env, NBDKIT_TS_PID: String(process.pid) },
-      speaks: 'descriptor 3',
+      speaks: 'descriptor',
       stdioSafe: server.stdioSafe,
       descriptors: passwordDescriptors(settings),
       name,
@@ -135,11 +136,22 @@ function nameOf(flag: string): string {
   return flag.replace(/=.*/, '')
 }
 
-/** Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. */
+/**
+ * Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. What looks
+ * like one and is not open is a number.
+ */
 function passwordDescriptors(settings: readonly Setting[]): number[] {
-  return settings
-    .flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
-    .filter((fd) => fd > 3)
+  const numbers = settings.flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
+  return numbers.filter((fd) => fd > 2 && isOpen(fd))
+}
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** `unix:PID:UID:GID`, `tcp:PORT:ADDRESS` or `stream`. */

@@ -9,12 +9,12 @@ import { Channel, type ChannelEvents } from './channel.js'
 export interface CoprocessOptions {
   readonly file: string
   readonly args: readonly string[]
-  readonly env?: NodeJS.ProcessEnv
-  /** It speaks on standard input and output, or on descriptor 3. */
-  readonly speaks: 'standard' | 'descriptor 3'
+  readonly env: NodeJS.ProcessEnv
+  /** It speaks on standard input and output, or on a descriptor that its variable NBDKIT_TS_FD names. */
+  readonly speaks: 'standard' | 'descriptor'
   /** Where standard output and input are a client's: 2 for output, and no input. */
   readonly stdioSafe: boolean
-  /** Descriptors that it is to have too, above 3. */
+  /** Descriptors of ours that it is to have too, under the same numbers, above 2. */
   readonly descriptors?: readonly number[]
   /** For messages: whose process it is. */
   readonly name: string
@@ -45,9 +45,12 @@ export class Coprocess {
   #killedFor: string | undefined
 
   constructor(options: CoprocessOptions) {
-    const { file, args, env, name, log, events } = options
-    this.#child = spawn(file, args, { env, detached: true, stdio: stdioOf(options) })
-    const [from, to] = streamsOf(this.#child, options)
+    const { file, args, name, log, events } = options
+    const stdio = stdioOf(options)
+    const fd = stdio.indexOf('pipe')
+    const env = { ...options.env, ...(options.speaks === 'descriptor' ? { NBDKIT_TS_FD: `${fd}` } : {}) }
+    this.#child = spawn(file, args, { env, detached: true, stdio })
+    const [from, to] = streamsOf(this.#child, options, fd)
     this.channel = new Channel(from, to, new BusyPoll(options.busyPollUs), {
       ...events,
       message: (kind, text) => (kind === 'log' ? log.error(text) : log.debug(text)),
@@ -112,15 +115,21 @@ type Stdio = 'ignore' | 'pipe' | number
 
 function stdioOf({ speaks, stdioSafe, descriptors = [] }: CoprocessOptions): Stdio[] {
   if (speaks === 'standard') return ['pipe', 'pipe', 2]
-  const stdio: Stdio[] = [stdioSafe ? 0 : 'ignore', stdioSafe ? 1 : 2, 2, 'pipe']
-  for (let fd = stdio.length; fd <= Math.max(0, ...descriptors); fd++)
-    stdio.push(descriptors.includes(fd) ? fd : 'ignore')
+  const stdio: Stdio[] = [stdioSafe ? 0 : 'ignore', stdioSafe ? 1 : 2, 2]
+  const highest = Math.max(2, ...descriptors)
+  for (let fd = stdio.length; fd <= highest; fd++) stdio.push(descriptors.includes(fd) ? fd : 'ignore')
+  const unused = stdio.indexOf('ignore', 3)
+  stdio[unused < 0 ? stdio.length : unused] = 'pipe'
   return stdio
 }
 
-function streamsOf(child: ChildProcess, { speaks }: CoprocessOptions): [from: Readable, to: Writable] {
+function streamsOf(
+  child: ChildProcess,
+  { speaks }: CoprocessOptions,
+  fd: number,
+): [from: Readable, to: Writable] {
   if (speaks === 'standard') return [child.stdout as Readable, child.stdin as Writable]
-  const both = child.stdio[3] as Duplex
+  const both = (child.stdio as readonly unknown[])[fd] as Duplex
   return [both, both]
 }
 

@@ -1,6 +1,6 @@
 /*
  * The host: a program that loads a plugin, and calls it for the server at the other end of
- * descriptor 3 (docs/coprocess.md).
+ * a descriptor (docs/coprocess.md).
  *
  *   main.c      how the process begins
  *   work.c      threads: who reads, who calls the plugin, who sleeps
@@ -28,9 +28,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define PRINTF(text, first) __attribute__((__format__(printf, text, first)))
-
-/* The descriptor of the socket to the server. */
-enum { server_fd = 3 };
 
 struct call;
 
@@ -101,6 +98,9 @@ struct text {
 };
 
 /* main.c */
+
+/* The descriptor of the socket to the server. */
+extern int server_fd;
 
 /* Ends the process where the server sends what makes no sense: that is a bug of ours. */
 _Noreturn void malformed(const char *what, const char *line);

@@ -1,6 +1,7 @@
 /* How the process begins: with nothing that could keep it alive without the server. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,15 +58,27 @@ static void ignore_signals(void) {
   signal(SIGPIPE, SIG_IGN);
 }
 
+int server_fd;
+
+/* The variable says which it is. */
+static bool find_server(void) {
+  const char *said = getenv("NBDKIT_TS_FD");
+  uint64_t number;
+  if (!said || !read_number(said, &number) || number > INT_MAX) return false;
+  server_fd = number;
+  // It is not meant for programs that a plugin starts.
+  unsetenv("NBDKIT_TS_FD");
+  return fcntl(server_fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
 int main(void) {
   die_with_parent();
   ignore_signals();
-  int status = fcntl(server_fd, F_GETFL);
-  if (status < 0 || fcntl(server_fd, F_SETFD, FD_CLOEXEC) < 0) {
-    fprintf(stderr, "nbdkit-ts-host: a server starts it, with a socket as descriptor 3\n");
+  if (!find_server()) {
+    fprintf(stderr, "nbdkit-ts-host: a server starts it, with a socket that NBDKIT_TS_FD names\n");
     return 1;
   }
-  fcntl(server_fd, F_SETFL, status & ~O_NONBLOCK);
+  fcntl(server_fd, F_SETFL, fcntl(server_fd, F_GETFL) & ~O_NONBLOCK);
   // The bytes of a large read leave at once, as far as the system allows it.
   setsockopt(server_fd, SOL_SOCKET, SO_SNDBUF, &(int){1 << 20}, sizeof(int));
   work();

@@ -1,6 +1,6 @@
 """Runs a script of nbdkit's Python plugin for nbdkit-ts: `python3 host.py`, and nothing else.
 
-The server speaks with it on file descriptor 3, as docs/coprocess.md says. This file is short, as
+The server speaks with it on a file descriptor, as docs/coprocess.md says. This file is short, as
 Python compiles it at each start, while it remembers the modules that it imports.
 """
 

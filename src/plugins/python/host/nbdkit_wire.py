@@ -7,7 +7,8 @@ all the rest of the start.
 import os
 from _thread import allocate_lock, get_ident
 
-FD = 3
+# The server's end is not meant for programs that a script starts.
+FD = int(os.environ.pop("NBDKIT_TS_FD", "-1"))
 # One read takes many requests, but bytes of a large pwrite are better read where they shall stay.
 READ_SIZE = 65536
 # Answers are sent together, when there is nothing left to do or when there are so many bytes.
