@@ -137,8 +137,8 @@ function nameOf(flag: string): string {
 }
 
 /**
- * Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. What looks
- * like one and is not open is a number.
+ * Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. What
+ * looks like one and is not open is a number.
  */
 function passwordDescriptors(settings: readonly Setting[]): number[] {
   const numbers = settings.flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
