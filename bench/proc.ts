@@ -17,8 +17,13 @@ export function cpuUs(pid: number): number {
 /** Those that run. */
 function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
-    const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
-    return text.split(' ').filter(Boolean).map(Number)
+    try {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
+      return text.split(' ').filter(Boolean).map(Number)
+    } catch {
+      // The thread has ended meanwhile: its children are another's.
+      return []
+    }
   })
 }
 
