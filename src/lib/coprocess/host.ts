@@ -19,6 +19,8 @@ export interface HostOptions {
   /** What the host loads: an absolute path. */
   readonly file: string
   readonly settings: readonly Setting[]
+  /** Those that the plugin may know: `NAME.FLAG=VALUE`. */
+  readonly debugFlags: readonly string[]
   readonly server: ServerContext
   /** Start it again, for new clients, when it has died. */
   readonly restart: boolean
@@ -73,9 +75,7 @@ class Host implements Methods {
 
   /** @throws ConfigError where the plugin cannot be loaded. */
   async load(): Promise<void> {
-    const { file, server } = this.#options
-    // Those for nbdkit's own server have nothing to do here.
-    const flags = server.debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
+    const { file, server, debugFlags: flags } = this.#options
     const words = [file, server.log.debugging, server.readOnly, server.stdioSafe, ...flags].map(String)
     let output: Outcome['output']
     try {
@@ -112,6 +112,8 @@ class Host implements Methods {
     const handle = lineOf((await this.call('open', words)).output)
     this.#clients.set(handle, connection)
     const dropped = () => this.#coprocess.channel.note(`dropped ${handle}`)
+    // It may have gone while the plugin opened it.
+    if (connection.signal.aborted) dropped()
     connection.signal.addEventListener('abort', dropped, { once: true })
     const methods: Methods = {
       name: this.name,

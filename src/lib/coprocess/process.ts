@@ -4,6 +4,7 @@ import type { Duplex, Readable, Writable } from 'node:stream'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
+import { killGroup, started } from '../started.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
 export interface CoprocessOptions {
@@ -26,12 +27,6 @@ export interface CoprocessOptions {
   readonly died?: (why: string) => void
 }
 
-/** Those that run: none of them outlives us. */
-const running = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of running) killGroup(child)
-})
-
 /** After the end of its input a process has so long to end by itself, in ms. */
 const endMs = 5000
 
@@ -40,6 +35,7 @@ export class Coprocess {
   /** Resolves when it has ended. */
   readonly ended: Promise<void>
   readonly #child: ChildProcess
+  readonly #forget: () => void
   #ending = false
   #hasEnded = false
   #killedFor: string | undefined
@@ -56,7 +52,7 @@ export class Coprocess {
       message: (kind, text) => (kind === 'log' ? log.error(text) : log.debug(text)),
       broken: (message) => this.kill(`it broke the protocol: ${message}`),
     })
-    running.add(this.#child)
+    this.#forget = started(this.#child)
     let why = 'it has ended'
     let ended!: () => void
     this.ended = new Promise((resolve) => {
@@ -100,7 +96,7 @@ export class Coprocess {
   #end(why: string, name: string, { log, died }: CoprocessOptions, ended: () => void): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    running.delete(this.#child)
+    this.#forget()
     const unexpected = !this.#ending || this.channel.waiting > 0
     this.channel.fail(new NbdError('EIO', `${name}: ${why}`))
     if (unexpected) {
@@ -131,13 +127,4 @@ function streamsOf(
   if (speaks === 'standard') return [child.stdout as Readable, child.stdin as Writable]
   const both = (child.stdio as readonly unknown[])[fd] as Duplex
   return [both, both]
-}
-
-function killGroup({ pid }: ChildProcess): void {
-  try {
-    // It leads a group of its own: what it started is killed too.
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It has ended already.
-  }
 }

@@ -1,15 +1,15 @@
 /** Runs a program once: gives it bytes to read, and takes what it prints. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { setMaxListeners } from 'node:events'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { libc } from '../libc.js'
+import { killGroup, started } from '../started.js'
 
 export interface Program {
   readonly file: string
   readonly args: readonly string[]
-  /** In place of the name of the file, for its messages. */
-  readonly argv0?: string
   readonly env: NodeJS.ProcessEnv
   readonly input?: Uint8Array
   /** Bytes of output that make sense: a program that prints more is killed. */
@@ -33,12 +33,6 @@ export interface Ended {
 
 const messagesMax = 65536
 
-/** Those that run: none of them outlives us. */
-const running = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of running) killGroup(child)
-})
-
 /**
  * Resolves when the program has ended and closed its output. It runs in a process group of its own, so that
  * what it started is killed with it, where it has to be.
@@ -46,12 +40,11 @@ process.on('exit', () => {
  * @throws Error with a `code` where it cannot be started.
  */
 export async function runProgram(program: Program): Promise<Ended> {
-  const { file, args, argv0, env, input, outputMax, signal } = program
+  const { file, args, env, input, outputMax, signal } = program
   const pipes = new Pipes(input !== undefined)
   let child: ChildProcess
   try {
-    const named = argv0 === undefined ? {} : { argv0 }
-    child = spawn(file, args, { ...named, env, detached: true, stdio: pipes.childEnds })
+    child = spawn(file, args, { env, detached: true, stdio: pipes.childEnds })
   } catch (error) {
     pipes.abandon()
     throw error
@@ -63,8 +56,10 @@ export async function runProgram(program: Program): Promise<Ended> {
     child.on('error', reject)
     child.on('exit', (status, by) => resolve({ status, signal: by }))
   })
-  running.add(child)
+  const forget = started(child)
   const kill = () => killGroup(child)
+  // Each request in flight may run one, on the one signal of its connection: many listeners are no leak.
+  if (signal) setMaxListeners(0, signal)
   signal?.addEventListener('abort', kill, { once: true })
   // It may end without having read all of it: whether that is an error is for its status to say.
   stdin?.on('error', () => {}).end(input)
@@ -98,18 +93,9 @@ export async function runProgram(program: Program): Promise<Ended> {
     const [end] = await Promise.all([ended, outputRead, messagesRead])
     return { ...end, output, outputLength, messages: Buffer.concat(messages).toString(), flooded }
   } finally {
-    running.delete(child)
+    forget()
     signal?.removeEventListener('abort', kill)
     for (const stream of [stdin, stdout, stderr]) stream?.destroy()
-  }
-}
-
-function killGroup({ pid }: ChildProcess): void {
-  try {
-    // It leads a group of its own: what it started is killed too.
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
-  } catch {
-    // It has ended already.
   }
 }
 

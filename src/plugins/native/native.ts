@@ -33,5 +33,7 @@ async function hostOf({ plugin, restart, settings }: NativeValues, server: Serve
   const file = resolve(plugin)
   if (!existsSync(file)) throw new ConfigError(`native: ${plugin}: there is no such file`)
   const command = await hostProgram()
-  return { name: plugin, command, args: [], file, settings, server, restart }
+  // Those for nbdkit's own server have nothing to do here.
+  const debugFlags = server.debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
+  return { name: plugin, command, args: [], file, settings, debugFlags, server, restart }
 }

@@ -41,5 +41,5 @@ function hostOf({ script, python, restart, settings }: PythonValues, server: Ser
   const file = resolve(script)
   if (!existsSync(file) || !statSync(file).isFile())
     throw new ConfigError(`python: ${script}: there is no such file`)
-  return { name: script, command: python, args: [hostFile], file, settings, server, restart }
+  return { name: script, command: python, args: [hostFile], file, settings, debugFlags: [], server, restart }
 }

@@ -12,13 +12,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 if HERE not in sys.path[:1]:
     sys.path.insert(0, HERE)
 
-import nbdkit  # noqa: E402
-from nbdkit_calls import Calls  # noqa: E402
-from nbdkit_serve import serve, serve_with_threads  # noqa: E402
-from nbdkit_wire import FD, Wire  # noqa: E402
-
-
-def ask_kernel():
+def ask_kernel(fd):
     """Have the kernel kill this process when the server is gone, whatever the script does then.
 
     The end of the input tells it too, but nobody reads that while a script is in an endless loop.
@@ -33,7 +27,7 @@ def ask_kernel():
         libc.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
         SOL_SOCKET, SO_SNDBUF = 1, 7
         size = ctypes.c_int(1 << 20)
-        libc.setsockopt(FD, SOL_SOCKET, SO_SNDBUF, ctypes.byref(size), ctypes.sizeof(size))
+        libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, ctypes.byref(size), ctypes.sizeof(size))
     except (ImportError, OSError, AttributeError):
         pass
 
@@ -63,12 +57,17 @@ def leave_signals_to_server():
 
 def main():
     """Speak with the server until it closes its end."""
+    # Not before it is known where they are.
+    import nbdkit
+    from nbdkit_calls import Calls
+    from nbdkit_serve import serve, serve_with_threads
+    from nbdkit_wire import FD, Wire
     try:
         os.set_inheritable(FD, False)
         os.set_blocking(FD, True)
     except OSError:
         sys.exit("host.py: nbdkit-ts runs this, for `nbdkit-ts python SCRIPT`")
-    ask_kernel()
+    ask_kernel(FD)
     leave_without_server()
     leave_signals_to_server()
     # What a script prints is seen when it prints it, also when stdout is a file.

@@ -141,8 +141,5 @@ def load(words, wire):
     file = decode(words[2])
     wire.verbose = words[3] == b"true"
     wire.stdio_safe = words[5] == b"true"
-    for flag in words[6:]:
-        name = decode(flag).partition("=")[0]
-        wire.text("log", "warning: debug flag -D python.%s was not used" % name)
     script = run(file)
     return script, about(script, file)
