@@ -12,8 +12,9 @@ import { createServer, type Layer } from 'nbdkit-ts'
 import native from 'nbdkit-ts/plugins/native'
 import python from 'nbdkit-ts/plugins/python'
 import sh from 'nbdkit-ts/plugins/sh'
-import { pair, type Random, RawClient, seeded } from 'nbdkit-ts/testing'
+import { type Random, type RawClient, seeded } from 'nbdkit-ts/testing'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_EIO } from '../../src/protocol/constants.js'
+import { connectTo } from '../../src/testing/connect.js'
 import { temporary } from '../interop/helpers.js'
 import { packageRoot } from '../programs.js'
 import { languages } from './builds.js'
@@ -90,13 +91,7 @@ async function round(t: TestContext, layer: Layer<'plugin'>, shared: boolean, se
   const server = createServer({ plugin: layer })
   t.after(() => server.shutdown({ graceMs: 0 }))
   const before = children()
-  const connect = async () => {
-    const [ours, theirs] = pair()
-    await server.serve(theirs)
-    const client = new RawClient(ours)
-    await client.go()
-    return client
-  }
+  const connect = async () => (await connectTo(server)).client
   const clients = [await connect(), await connect(), await connect()]
   const started = children().filter((pid) => !before.includes(pid))
   assert.equal(started.length, shared ? 1 : clients.length)

@@ -10,8 +10,8 @@ import { createServer, type Layer } from 'nbdkit-ts'
 import native from 'nbdkit-ts/plugins/native'
 import python from 'nbdkit-ts/plugins/python'
 import sh from 'nbdkit-ts/plugins/sh'
-import { pair, RawClient } from 'nbdkit-ts/testing'
 import { NBD_CMD_DISC, NBD_CMD_READ, NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
+import { connectTo } from '../../src/testing/connect.js'
 import { needs, temporary } from '../interop/helpers.js'
 import { findProgram, packageRoot } from '../programs.js'
 
@@ -84,10 +84,7 @@ for (const kind of ['sh', 'python', 'native'] as const)
       it(`C5 S8 hears close next when it drops its client ${force ? 'by force' : 'softly'}, whatever was on the way`, async (t) => {
         const { layer, log } = layerOf(t, kind, force)
         const server = createServer({ plugin: layer })
-        const [ours, theirs] = pair()
-        const connection = await server.serve(theirs)
-        const client = new RawClient(ours)
-        await client.go()
+        const { client, connection } = await connectTo(server)
         const offsets = [0, 512, 1024, 1536, 2048]
         for (const offset of offsets)
           client.sendRequest({ type: NBD_CMD_READ, cookie: offset, offset, length: 512 })

@@ -4,13 +4,14 @@ import {
   type Capabilities,
   type DeviceInit,
   dataLength,
-  type Support,
   type WriteFlags,
   type ZeroFlags,
 } from '../../api/device.js'
 import { NbdError } from '../../api/errors.js'
-import { readBlockSize, readExtents, readSize, readSupport } from './answers.js'
+import { readBlockSize, readExtents, readSize } from './answers.js'
+import { Handle } from './handle.js'
 import { type CallOptions, type Methods, type Outcome, textOf } from './methods.js'
+import { Questions } from './questions.js'
 
 /** Zeroes are written in pieces of so many bytes where a plugin cannot zero. */
 const zeroPieceMax = 2 ** 20
@@ -23,11 +24,12 @@ const zeroPieceMax = 2 ** 20
  */
 export async function openHandle(
   methods: Methods,
-  handle: string,
+  name: string,
   readOnly: boolean,
   connection: Connection,
 ): Promise<DeviceInit> {
-  const ask = new Questions(methods, handle, connection)
+  const handle = new Handle(methods, name, connection)
+  const ask = new Questions(handle)
   const description = await ask.read('export_description', (text) => text.replace(/\n$/, ''))
   const size = await ask.read('get_size', readSize)
   if (size === undefined) throw new Error('get_size: there is no such method, and a disk has a size')
@@ -39,15 +41,15 @@ export async function openHandle(
   const canTrim = canWrite && (await ask.can('can_trim', 'trim'))
   const canFlush = await ask.can('can_flush', 'flush')
   const fua = canWrite
-    ? await ask.support('can_fua', canFlush || ask.has('flush') ? 'emulate' : 'none')
+    ? await ask.support('can_fua', canFlush || handle.has('flush') ? 'emulate' : 'none')
     : 'none'
   const multiConn = (await ask.whether('can_multi_conn')) ?? false
-  const cache = await ask.support('can_cache', ask.has('cache') ? 'native' : 'none')
+  const cache = await ask.support('can_cache', handle.has('cache') ? 'native' : 'none')
   const canExtents = await ask.can('can_extents', 'extents')
 
-  const device = new HandleDevice(ask, handle)
+  const device = new HandleDevice(handle)
   // To make a write durable, flush is called even where clients are not to call it (nbdkit-plugin(3)).
-  const hasFlush = canFlush || (fua === 'emulate' && ask.has('flush'))
+  const hasFlush = canFlush || (fua === 'emulate' && handle.has('flush'))
   const can: Partial<Capabilities> = {
     ...{ write: canWrite, multiConn, cache, flush: canFlush },
     fua: fua === 'emulate' && !hasFlush ? 'none' : fua,
@@ -67,79 +69,15 @@ export async function openHandle(
   }
 }
 
-/** Questions about one handle. */
-class Questions {
-  readonly #methods: Methods
-  readonly #handle: string
-  readonly #connection: Connection
-
-  constructor(methods: Methods, handle: string, connection: Connection) {
-    this.#methods = methods
-    this.#handle = handle
-    this.#connection = connection
-  }
-
-  /** True only where that is known. */
-  has(method: string): boolean {
-    return this.#methods.known?.has(method) ?? false
-  }
-
-  call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
-    return this.#methods.call(method, words, { ...options, connection: this.#connection })
-  }
-
-  /** It is for the plugin, and not for the client: it goes to its end, also where that has been dropped. */
-  async close(): Promise<void> {
-    const { known } = this.#methods
-    if (known === undefined || known.has('close')) await this.#methods.call('close', [this.#handle])
-  }
-
-  /** Undefined: there is no such method. */
-  async read<T>(method: string, parse: (text: string) => T): Promise<T | undefined> {
-    const { status, output } = await this.#ask(method)
-    if (status === 'missing') return undefined
-    if (status === 'false') throw new Error(`${method}: expected an answer, got "false"`)
-    try {
-      return parse(textOf(output))
-    } catch (error) {
-      throw new Error(`${method}: ${(error as Error).message}`, { cause: error })
-    }
-  }
-
-  async whether(method: string): Promise<boolean | undefined> {
-    const { status } = await this.#ask(method)
-    return status === 'missing' ? undefined : status === 'ok'
-  }
-
-  /** Whether it may do something: as far as nothing is said, it may do what is known to be there. */
-  async can(method: string, action: string): Promise<boolean> {
-    return (await this.whether(method)) ?? this.has(action)
-  }
-
-  async support(method: string, otherwise: Support): Promise<Support> {
-    return (await this.read(method, readSupport)) ?? otherwise
-  }
-
-  async #ask(method: string): Promise<Outcome> {
-    const { known } = this.#methods
-    if (known !== undefined && !known.has(method)) return missing
-    return this.call(method, [this.#handle])
-  }
-}
-
-const missing: Outcome = { status: 'missing', output: new Uint8Array(0) }
-
 class HandleDevice {
-  readonly #ask: Questions
-  readonly #handle: string
+  readonly #handle: Handle
 
-  constructor(ask: Questions, handle: string) {
-    this.#ask = ask
+  constructor(handle: Handle) {
     this.#handle = handle
   }
 
   read: DeviceInit['read'] = (offset, length, alloc) => {
-    const called = this.#call('pread', [length, offset], { into: alloc(length) })
+    const called = this.#handle.call('pread', [length, offset], { into: alloc(length) })
     return called.then(({ status, output }) => {
       const got = dataLength(output)
       if (got === length) return output
@@ -152,7 +90,7 @@ class HandleDevice {
   }
 
   flush = async (): Promise<void> => {
-    await this.#do('flush', [])
+    await this.#do('flush')
   }
 
   trim = async (offset: number, length: number, flags: WriteFlags): Promise<void> => {
@@ -167,7 +105,7 @@ class HandleDevice {
       if (flags.fast || !isUnsupported(error)) throw error
       const zeroes = new Uint8Array(Math.min(length, zeroPieceMax))
       for (let done = 0; done < length; done += zeroes.length)
-        await this.write(offset + done, zeroes.subarray(0, length - done), flags)
+        await this.write(offset + done, zeroes.subarray(0, length - done), { fua: flags.fua })
     }
   }
 
@@ -180,17 +118,15 @@ class HandleDevice {
     await this.#do('cache', [length, offset])
   }
 
-  close = async (): Promise<void> => {
-    await this.#ask.close()
-  }
-
-  #call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
-    return this.#ask.call(method, [this.#handle, ...words], options)
-  }
+  close = (): Promise<void> => this.#handle.close()
 
   /** What has been said to be there must be. */
-  async #do(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
-    const outcome = await this.#call(method, words, options)
+  async #do(
+    method: string,
+    words?: readonly (string | number)[],
+    options?: Omit<CallOptions, 'connection'>,
+  ): Promise<Outcome> {
+    const outcome = await this.#handle.call(method, words, options)
     if (outcome.status !== 'ok') throw new NbdError('EIO', `${method}: it answered "${outcome.status}"`)
     return outcome
   }

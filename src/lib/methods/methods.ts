@@ -17,11 +17,11 @@ export interface Outcome {
 /** What comes with a call, beside its words. */
 export interface CallOptions {
   /** For `pwrite`: borrowed until the promise settles. */
-  readonly input?: Uint8Array
+  readonly input?: Uint8Array | undefined
   /** For `pread`: the memory that may be filled with the output, which is to be as long. */
-  readonly into?: Uint8Array
+  readonly into?: Uint8Array | undefined
   /** Whose callback it is; for `disconnect`, and to give up when it is dropped. */
-  readonly connection?: Connection
+  readonly connection?: Connection | undefined
 }
 
 export interface Methods {

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Log } from '../../api/log.js'
 import type { Setting } from '../../api/params.js'
 import type { OpenRequest, ServerContext } from '../../api/plugin.js'
 import { noConnection, noServer } from '../../chain/setup.js'
 import { NBD_CMD_READ, NBD_EIO } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
-import { deviceContract, openDevice, pair, RawClient, readBytes } from '../../testing/index.js'
+import { connectTo, keptLog } from '../../testing/connect.js'
+import { deviceContract, openDevice, type RawClient, readBytes } from '../../testing/index.js'
 import native from './native.js'
 
 const header = '/usr/include/nbdkit-plugin.h'
@@ -74,21 +74,10 @@ ${more.register ?? 'NBDKIT_REGISTER_PLUGIN (plugin)'}
   return output
 }
 
-function newLog() {
-  const [errors, debugs]: [string[], string[]] = [[], []]
-  const log: Log = {
-    debugging: true,
-    debug: (message) => debugs.push(message),
-    error: (message) => errors.push(message),
-    child: () => log,
-  }
-  return { errors, debugs, log }
-}
-
 const request: OpenRequest = { exportName: 'one', readOnly: false, tls: false, connection: noConnection }
 
 async function setUp(plugin: string, settings: readonly Setting[] = [], more: Partial<ServerContext> = {}) {
-  const { log, errors, debugs } = newLog()
+  const { log, errors, debugs } = keptLog()
   const values = { plugin, settings, restart: false }
   const instance = await native.definition.setup(values, { ...noServer, log, ...more })
   return { instance, errors, debugs }
@@ -374,16 +363,10 @@ async function mortal(t: TestContext, restart: boolean) {
   const code = `static int bad_pread (void *h, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 { if (offset == 512) *(volatile int *) 8 = 0; return disk_pread (h, buf, count, offset, flags); }
 #define disk_pread bad_pread`
-  const { log, errors } = newLog()
+  const { log, errors } = keptLog()
   const server = createServer({ plugin: native({ plugin: compile({ code }), restart }), log })
   t.after(() => server.shutdown({ graceMs: 0 }))
-  const connect = async () => {
-    const [ours, theirs] = pair()
-    await server.serve(theirs)
-    const client = new RawClient(ours)
-    await client.go()
-    return client
-  }
+  const connect = async () => (await connectTo(server)).client
   const read = async (client: RawClient, offset = 0) =>
     (await client.request({ type: NBD_CMD_READ, offset, length: 512 }))[0]?.error
   return { connect, read, errors }

@@ -9,12 +9,12 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { HOLE, ZERO } from '../../api/device.js'
-import type { Log } from '../../api/log.js'
 import type { OpenRequest, ServerContext } from '../../api/plugin.js'
 import { noConnection, noServer } from '../../chain/setup.js'
 import { NBD_CMD_READ, NBD_EIO } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
-import { deviceContract, openDevice, pair, RawClient, readBytes } from '../../testing/index.js'
+import { connectTo, keptLog } from '../../testing/connect.js'
+import { deviceContract, openDevice, type RawClient, readBytes } from '../../testing/index.js'
 import python from './python.js'
 
 /** A script in a directory that is gone after the test, and a file `log` beside it. */
@@ -215,22 +215,6 @@ test('python does not open where an answer makes no sense', async (t) => {
   }
 })
 
-interface Logged {
-  readonly errors: string[]
-  readonly debugs: string[]
-  readonly log: Log
-}
-function newLog(): Logged {
-  const [errors, debugs]: [string[], string[]] = [[], []]
-  const log: Log = {
-    debugging: true,
-    debug: (message) => debugs.push(message),
-    error: (message) => errors.push(message),
-    child: () => log,
-  }
-  return { errors, debugs, log }
-}
-
 const values = { python: 'python3', restart: false, settings: [] }
 const request: OpenRequest = { exportName: 'one', readOnly: true, tls: false, connection: noConnection }
 
@@ -245,7 +229,7 @@ def open(readonly):
   return disk
 `,
   )
-  const { log, debugs } = newLog()
+  const { log, debugs } = keptLog()
   const instance = await python.definition.setup({ ...values, script }, { ...noServer, log })
   const connection = { ...noConnection, peer: { family: 'unix', pid: 5, uid: 6, gid: 7 } } as const
   await instance.open({ ...request, connection })
@@ -268,7 +252,7 @@ def preconnect(readonly): raise Exception("no clients")
 def cleanup(): log("cleanup")
 `,
   )
-  const { log, debugs } = newLog()
+  const { log, debugs } = keptLog()
   const instance = await python.definition.setup({ ...values, script }, { ...noServer, log })
   assert.deepEqual(await instance.exports?.(request), [{ name: 'a', description: 'first' }, { name: 'b' }])
   assert.equal(await instance.defaultExport?.(request), 'a')
@@ -282,7 +266,7 @@ test('python wakes a script that sleeps when its client is dropped, and when the
     t,
     `${disk}def cache(h, count, offset, flags): log("sleeps"); nbdkit.nanosleep(1000, 0)\n`,
   )
-  const { log } = newLog()
+  const { log } = keptLog()
   const [stop, drop] = [new AbortController(), new AbortController()]
   const context: ServerContext = { ...noServer, log, stopping: stop.signal }
   const instance = await python.definition.setup({ ...values, script }, context)
@@ -309,16 +293,10 @@ def pread(h, buf, offset, flags):
   buf[:] = bytes(len(buf))
 `,
   )
-  const { log, errors } = newLog()
+  const { log, errors } = keptLog()
   const server = createServer({ plugin: python({ script, restart, settings: [['a', 'b']] }), log })
   t.after(() => server.shutdown({ graceMs: 0 }))
-  const connect = async () => {
-    const [ours, theirs] = pair()
-    await server.serve(theirs)
-    const client = new RawClient(ours)
-    await client.go()
-    return client
-  }
+  const connect = async () => (await connectTo(server)).client
   const read = async (client: RawClient, offset = 0) =>
     (await client.request({ type: NBD_CMD_READ, offset, length: 512 }))[0]?.error
   return { connect, read, errors, lines, server }

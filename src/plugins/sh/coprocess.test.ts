@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log } from '../../api/log.js'
 import {
   NBD_CMD_DISC,
   NBD_CMD_READ,
@@ -13,7 +12,8 @@ import {
   NBD_ESHUTDOWN,
 } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
-import { deviceContract, openDevice, pair, RawClient, readBytes } from '../../testing/index.js'
+import { connectTo, keptLog } from '../../testing/connect.js'
+import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import sh from './sh.js'
 
 /**
@@ -66,24 +66,12 @@ note('end of input')
 const layer = (script: string) => sh({ script, coprocess: true })
 
 async function served(t: TestContext, methods: string) {
-  const errors: string[] = []
-  const log: Log = {
-    debugging: false,
-    debug() {},
-    error: (message) => errors.push(message),
-    child: () => log,
-  }
+  const { errors, log } = keptLog()
   const { script, lines } = await newScript(t, methods)
   const server = createServer({ plugin: layer(script), log })
   // Where it does not end, the test has seen so.
   t.after(() => server.shutdown({ graceMs: 0 }).catch(() => {}))
-  const connect = async () => {
-    const [ours, theirs] = pair()
-    const connection = await server.serve(theirs)
-    const client = new RawClient(ours)
-    await client.go()
-    return { client, connection }
-  }
+  const connect = () => connectTo(server)
   return { server, errors, lines, connect }
 }
 
@@ -200,4 +188,17 @@ test('sh with coprocess gives up a process that never answers, by name', async (
   while ((await pid()) === undefined) await sleep(5)
   await assert.rejects(server.shutdown({ graceMs: 10 }), /sh: read was called/)
   process.kill(Number(await pid()))
+})
+
+test('sh with coprocess serves the script of the page about it', async (t) => {
+  const page = await readFile(new URL('../../../../docs/coprocess.md', import.meta.url), 'utf8')
+  const [, source = ''] = /^```sh\n(.*?)^```$/ms.exec(page) ?? []
+  const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-coprocess-'))
+  t.after(() => rm(directory, { recursive: true }))
+  const script = join(directory, 'script.sh')
+  await writeFile(script, source, { mode: 0o755 })
+  const device = await openDevice(layer(script))
+  assert.equal(device.size, 64 * 2 ** 20)
+  assert.ok((await readBytes(device, 4096, 70_000)).every((byte) => byte === 0))
+  await device.close()
 })

@@ -12,7 +12,8 @@ import type { OpenRequest } from '../../api/plugin.js'
 import { noConnection, noServer } from '../../chain/setup.js'
 import { NBD_CMD_READ } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
-import { deviceContract, openDevice, pair, RawClient, readBytes } from '../../testing/index.js'
+import { connectTo } from '../../testing/connect.js'
+import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import sh from './sh.js'
 
 /** A script in a directory that is gone after the test; `$log` is a file in it. */
@@ -97,6 +98,27 @@ test('sh calls each method with its words, in the order of nbdkit', async (t) =>
     `close ${h}`,
     'unload',
   ])
+})
+
+test('sh writes zeroes where a script cannot zero in another way, unless it is to be fast', async (t) => {
+  const { script, lines } = await cases(t, {
+    can_write: '',
+    can_flush: '',
+    flush: '',
+    can_fua: 'echo native',
+    can_zero: '',
+    can_fast_zero: '',
+    zero: 'echo ENOTSUP >&2; exit 1',
+    pwrite: 'echo "$1 $3 $4 $5" >> $log; [ "$(tr -d "\\0" | wc -c)" = 0 ]',
+  })
+  const device = await openDevice(sh({ script }))
+  await device.zero(512, 8192, { fua: true, mayTrim: true, fast: false })
+  assert.deepEqual(lines(), ['pwrite 8192 512 fua'])
+  await assert.rejects(async () => device.zero(0, 512, { fua: false, mayTrim: true, fast: true }), {
+    code: 'ENOTSUP',
+  })
+  assert.equal(lines().length, 1)
+  await device.close()
 })
 
 test('sh asks nothing about writing where nothing may be written', async (t) => {
@@ -297,10 +319,7 @@ test('sh kills a script that hangs when its client is dropped, with what it star
     close: 'echo closed >> $log',
   })
   const server = createServer({ plugin: sh({ script }) })
-  const [ours, theirs] = pair()
-  const connection = await server.serve(theirs)
-  const client = new RawClient(ours)
-  await client.go()
+  const { client, connection } = await connectTo(server)
   client.sendRequest({ type: NBD_CMD_READ, length: 512 })
   while (lines().length === 0) await sleep(5)
   connection.disconnect(true)
@@ -339,4 +358,17 @@ test('sh leaves neither descriptors nor processes behind, however scripts end', 
     [],
   )
   await device.close()
+})
+
+test('sh runs as many scripts at once as there are requests on the way, without a warning', async (t) => {
+  const { script } = await cases(t, { thread_model: 'echo parallel' })
+  const warnings: Error[] = []
+  const warn = (warning: Error) => warnings.push(warning)
+  process.on('warning', warn)
+  t.after(() => process.off('warning', warn))
+  const connection = { ...noConnection, signal: new AbortController().signal }
+  const device = await openDevice(sh({ script }), [], { connection })
+  await Promise.all(Array.from({ length: 16 }, (_, index) => readBytes(device, index * 512, 512)))
+  await device.close()
+  assert.deepEqual(warnings, [])
 })
