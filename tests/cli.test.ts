@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -393,6 +393,20 @@ describe('a file in another language', together, () => {
       const file = join(newDirectory({ script: `#!${first}\n${disk}` }), 'script')
       await prints(/^name=script\n[\s\S]*^has_pread=1$/m, [file, '--dump-plugin'])
     })
+
+  it('is told of with what it says itself: sh', async () => {
+    const text =
+      '#!/bin/sh\ncase "$1" in thread_model) echo parallel;; dump_plugin) echo mine=1;; *) exit 2;; esac\n'
+    const file = join(newDirectory({ script: text }), 'script')
+    chmodSync(file, 0o755)
+    await prints(/^name=sh$.*^thread_model=parallel$.*^max_known_status=8\nmine=1$/ms, [
+      'sh',
+      file,
+      '--dump-plugin',
+    ])
+    await prints(/^magic_config_key=script$.*^max_known_status=8$/ms, ['sh', '--dump-plugin'])
+    await prints(/^name=eval$.*^max_known_status=8$/ms, ['eval', '--dump-plugin'])
+  })
 
   it('is not loaded as a filter', async () => {
     const file = join(newDirectory({ 'x.so': '\x7fELF' }), 'x.so')

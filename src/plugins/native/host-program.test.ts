@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
-import { compileHost } from './host-program.js'
+import { compileHost, hostProgram } from './host-program.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-host-'))
 process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
@@ -47,6 +47,13 @@ test('native says in a line why its compiler failed', async () => {
   writeFileSync(script, '#!/bin/sh\necho "stdio.h is missing" >&2\necho more >&2\nexit 1\n', { mode: 0o755 })
   await assert.rejects(compileWith(script), { name: 'ConfigError', message: /failed: stdio.h is missing$/ })
   await assert.rejects(compileWith('/bin/false'), { message: /failed: it ended with status 1$/ })
+})
+
+test('native says that it is of no use on other systems', async () => {
+  await assert.rejects(hostProgram('darwin'), {
+    name: 'ConfigError',
+    message: 'native: plugins can be loaded on Linux alone: this is darwin',
+  })
 })
 
 test('native says where it cannot keep its host', async () => {

@@ -18,9 +18,11 @@ export const builtDirectory = fileURLToPath(new URL('../../../native/', import.m
 /**
  * The path of the program: built with the package, or earlier for this user, or now.
  *
- * @throws ConfigError where there is no compiler, or it fails.
+ * @throws ConfigError where there is no compiler, or it fails, and on other systems than Linux.
  */
-export async function hostProgram(): Promise<string> {
+export async function hostProgram(platform: string = process.platform): Promise<string> {
+  if (platform !== 'linux')
+    throw new ConfigError(`native: plugins can be loaded on Linux alone: this is ${platform}`)
   const name = programName()
   const cache = cacheDirectory()
   const found = [builtDirectory, cache].map((directory) => join(directory, name)).find(existsSync)

@@ -48,6 +48,7 @@ function compile({ version = 2, model = 'SERIALIZE_ALL_REQUESTS', ...more }: Sou
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_${model}
 extern void nbdkit_disconnect (int force);
 extern int nbdkit_parse_probability (const char *what, const char *str, double *r);
+extern void nbdkit_debug_hexdump (const void *buf, size_t len, const char *prefix, uint64_t start);
 extern int nbdkit_parse_delay (const char *what, const char *str, unsigned *sec, unsigned *nsec);
 static char disk[65536];
 static void *disk_open (int readonly) { return NBDKIT_HANDLE_NOT_NEEDED; }
@@ -235,6 +236,7 @@ test('native has the functions that a plugin may call', { skip }, async () => {
 #include <sys/un.h>
 static int disk_preconnect (int readonly)
 {
+  char *password;
   int i, r; unsigned u, n; int8_t i8; uint16_t u16; int64_t i64; uint64_t u64; double p;
   struct sockaddr_un addr; socklen_t len = sizeof addr;
   nbdkit_debug ("size %" PRIi64 " %" PRIi64, nbdkit_parse_size ("1M"), nbdkit_parse_size ("x"));
@@ -263,6 +265,9 @@ static int disk_preconnect (int readonly)
                 nbdkit_peer_pid (), nbdkit_peer_uid (), nbdkit_peer_gid ());
   nbdkit_debug ("family %d", addr.sun_family == AF_UNIX);
   nbdkit_debug ("sleep %d", nbdkit_nanosleep (0, 1000));
+  nbdkit_debug_hexdump ("abc", 3, "dump ", 0x12);
+  if (nbdkit_read_password ("+${join(directory, 'password')}", &password) == 0)
+    nbdkit_debug ("password %s", password);
   return 0;
 }
 static void *named_open (int readonly)
@@ -274,6 +279,7 @@ static void *named_open (int readonly)
 static int disk_list_exports (int readonly, int tls, struct nbdkit_exports *exports)
 { return nbdkit_use_default_export (exports) == -1 ? -1 : nbdkit_add_export (exports, "b", "second"); }
 static const char *disk_default_export (int readonly, int tls) { return "a"; }`
+  writeFileSync(join(directory, 'password'), 'secret\nmore\n')
   const members = `.preconnect = disk_preconnect, .list_exports = disk_list_exports,
     .default_export = disk_default_export,`
   const { instance, debugs } = await setUp(compile({ code, members }))
@@ -287,6 +293,7 @@ static const char *disk_default_export (int readonly, int tls) { return "a"; }`
     ...['uint16_t -1', 'int64_t 0 -9223372036854775808', 'uint64_t 0 18446744073709551615'],
     ...['probability 0 0.25', 'delay 0 1 500000000', `path ${join(process.cwd(), 'x')}`, 'real /etc'],
     ...['intern ab 7', 'safe 1', 'peer 0 5 6 7', 'family 1', 'sleep 0', 'export one 0'],
+    ...['password secret', `dump 00000010:       61 62 63${' '.repeat(34)}|  abc           |`],
   ])
     assert.ok(said.includes(line), `${line}: ${said.join('\n')}`)
   await instance.close?.()
