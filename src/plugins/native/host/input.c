@@ -17,13 +17,18 @@ static size_t room, begin, end;
 
 enum {
   room_at_first = 256 << 10,
-  /* The longest time for which the socket is asked again and again, in nanoseconds. */
+  /* The longest time for which the socket is asked again and again, in nanoseconds; and where calls come
+   * one by one, as each waits for the answer to the one before. */
   spin_max = 30000,
+  spin_alone_max = 120000,
+  alone_min = 16,
   spin_worth_max = 8,
 };
 
 /* How often such a time was enough, of late: asking is worth while only if it is above zero. */
 static int spin_worth;
+/* How many reads in a row brought no more than one call. */
+static unsigned alone;
 
 /* Waits for something to read: false if the deadline comes first. */
 static bool wait_until(int64_t deadline) {
@@ -44,6 +49,7 @@ static bool wait_until(int64_t deadline) {
  */
 static ssize_t receive_patiently(void *to, size_t length) {
   static long processors;
+  int64_t longest = alone < alone_min ? spin_max : spin_alone_max;
   if (!processors) processors = sysconf(_SC_NPROCESSORS_ONLN);
   int64_t start = now();
   if (spin_worth > 0 && processors > 1) {
@@ -53,14 +59,14 @@ static ssize_t receive_patiently(void *to, size_t length) {
         if (spin_worth < spin_worth_max) spin_worth++;
         return got;
       }
-    } while (now() - start < spin_max);
+    } while (now() - start < longest);
     spin_worth = spin_worth > 2 ? spin_worth - 2 : 0;
     start = now();
   }
   ssize_t got;
   do got = recv(server_fd, to, length, 0);
   while (got < 0 && errno == EINTR);
-  bool soon = now() - start < spin_max;
+  bool soon = now() - start < longest;
   if (soon && spin_worth < spin_worth_max) spin_worth += 2;
   return got;
 }
@@ -146,6 +152,7 @@ static struct call *read_line(const char *line, size_t length) {
 
 static void read_lines(struct call_list *calls) {
   char *newline;
+  unsigned brought = 0;
   while (begin < end && (newline = memchr(buffer + begin, '\n', end - begin))) {
     const char *line = buffer + begin;
     begin = newline + 1 - buffer;
@@ -153,7 +160,9 @@ static void read_lines(struct call_list *calls) {
     if (!call) continue;
     *calls->end = call;
     calls->end = &call->next;
+    brought++;
   }
+  alone = brought > 1 ? 0 : alone + 1;
 }
 
 /* Behind what is kept there must be room to read into. */
