@@ -2,7 +2,8 @@
 
 import nbdkit
 import nbdkit_sleep
-from nbdkit_wire import GATHER_SIZE
+from nbdkit_wait import Patience
+from nbdkit_wire import FD, GATHER_SIZE
 
 # As many as nbdkit has for a client, and no more of them than calls that wait.
 THREADS = 16
@@ -18,13 +19,14 @@ def serve(wire, calls):
     call = nbdkit._call
     handles = calls.handles
     answer = calls.answer
+    patience = Patience(FD)
     data = b""
     position = 0
     while True:
         line_end = data.find(b"\n", position)
         if line_end < 0:
             wire.send_gathered()
-            data = data[position:] + wire.read()
+            data = data[position:] + wire.unread_or(patience)
             position = 0
             continue
         words = data[position:line_end].split(b" ")

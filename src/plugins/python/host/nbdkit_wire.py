@@ -93,6 +93,14 @@ class Wire:
             return data
         return read_some()
 
+    def unread_or(self, patience):
+        """Do the same, and wait with patience for new ones."""
+        if self.unread:
+            return self.read()
+        data = patience.wait(read_some)
+        patience.saw(data)
+        return data
+
     def read_body(self, start, count):
         """Return COUNT bytes of a pwrite, of which `start` has come already."""
         body = self.body
