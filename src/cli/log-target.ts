@@ -1,8 +1,9 @@
 /** Where messages go (`--log`). */
 import { openSync } from 'node:fs'
 import { ConfigError, messageOf } from '../api/errors.js'
+import { writeAll } from '../lib/write-all.js'
 import type { Level } from './log.js'
-import { messageLine, printable, writeAll } from './output.js'
+import { messageLine, printable } from './output.js'
 import type { LogTarget } from './settings.js'
 
 /** Writes one message. */

@@ -222,3 +222,18 @@ it(
     assert.match(refusal, /^nbdkit-ts: .*d.so: config: cannot open file descriptor 60 for the password/)
   },
 )
+
+it('a plugin in the background keeps nobody waiting for the end of the output, and prints until then', async (t) => {
+  const directory = temporary(t)
+  const [file, socket, pidFile] = ['script.py', 'socket', 'pid'].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+  ]
+  const prints = 'print("hello", flush=True)\n__import__("sys").stderr.write("hi\\n")\n'
+  writeFileSync(file, scripts.python('/dev/null', false) + prints)
+  // It ends when all who have the other end of these pipes have closed it.
+  const ended = await (await run('-U', socket, '-P', pidFile, 'python', file)).ended()
+  process.kill(Number(readFileSync(pidFile, 'utf8')))
+  assert.deepEqual(ended, { status: 0, stderr: 'hi\n' })
+})

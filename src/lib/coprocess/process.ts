@@ -5,6 +5,7 @@ import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
 import { killGroup, started } from '../started.js'
+import { writeAll } from '../write-all.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
 export interface CoprocessOptions {
@@ -27,6 +28,9 @@ export interface CoprocessOptions {
   readonly died?: (why: string) => void
 }
 
+/** When it has ended, what it printed is waited for so long, in ms. */
+const printedMs = 200
+
 /** After the end of its input a process has so long to end by itself, in ms. */
 const endMs = 5000
 
@@ -43,7 +47,7 @@ export class Coprocess {
   constructor(options: CoprocessOptions) {
     const { file, args, name, log, events } = options
     const stdio = stdioOf(options)
-    const fd = stdio.indexOf('pipe')
+    const fd = stdio.indexOf('pipe', 3)
     const env = { ...options.env, ...(options.speaks === 'descriptor' ? { NBDKIT_TS_FD: `${fd}` } : {}) }
     this.#child = spawn(file, args, { env, detached: true, stdio })
     const [from, to] = streamsOf(this.#child, options, fd)
@@ -53,6 +57,7 @@ export class Coprocess {
       broken: (message) => this.kill(`it broke the protocol: ${message}`),
     })
     this.#forget = started(this.#child)
+    if (options.speaks === 'descriptor') printFrom(this.#child, options.stdioSafe)
     let why = 'it has ended'
     let ended!: () => void
     this.ended = new Promise((resolve) => {
@@ -66,10 +71,16 @@ export class Coprocess {
     this.#child.on('exit', (status, signal) => {
       const how = signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`
       why = this.#killedFor ?? how
-    })
-    // What it had answered before it ended is read first.
-    this.#child.on('close', () => {
-      void this.channel.read.then(() => this.#end(why, name, options, ended))
+      // What it had answered before it ended is read first, and what it printed.
+      const printed = new Promise<void>((resolve) => {
+        // What it has started may hold these open, and live.
+        const timer = setTimeout(resolve, printedMs)
+        this.#child.on('close', () => {
+          clearTimeout(timer)
+          resolve()
+        })
+      })
+      void Promise.all([this.channel.read, printed]).then(() => this.#end(why, name, options, ended))
     })
   }
 
@@ -107,11 +118,20 @@ export class Coprocess {
   }
 }
 
+/**
+ * What it prints goes through us, as our own standard output and error may change: in the background they are
+ * nobody's any more, and whoever waits for their end must not wait for a plugin.
+ */
+function printFrom({ stdout, stderr }: ChildProcess, stdioSafe: boolean): void {
+  stdout?.on('data', (chunk: Uint8Array) => writeAll(stdioSafe ? 1 : 2, chunk))
+  stderr?.on('data', (chunk: Uint8Array) => writeAll(2, chunk))
+}
+
 type Stdio = 'ignore' | 'pipe' | number
 
 function stdioOf({ speaks, stdioSafe, descriptors = [] }: CoprocessOptions): Stdio[] {
   if (speaks === 'standard') return ['pipe', 'pipe', 2]
-  const stdio: Stdio[] = [stdioSafe ? 0 : 'ignore', stdioSafe ? 1 : 2, 2]
+  const stdio: Stdio[] = [stdioSafe ? 0 : 'ignore', 'pipe', 'pipe']
   const highest = Math.max(2, ...descriptors)
   for (let fd = stdio.length; fd <= highest; fd++) stdio.push(descriptors.includes(fd) ? fd : 'ignore')
   const unused = stdio.indexOf('ignore', 3)
