@@ -32,10 +32,16 @@ struct client *add_client(const struct client *like) {
   return client;
 }
 
-struct client *find_client(uint64_t id) {
-  pthread_mutex_lock(&lock);
+/* The lock is held. */
+static struct client *look_up(uint64_t id) {
   struct client *client = clients[id % buckets];
   while (client && client->id != id) client = client->next;
+  return client;
+}
+
+struct client *find_client(uint64_t id) {
+  pthread_mutex_lock(&lock);
+  struct client *client = look_up(id);
   pthread_mutex_unlock(&lock);
   return client;
 }
@@ -43,8 +49,7 @@ struct client *find_client(uint64_t id) {
 void drop_client(uint64_t id) {
   // It could be removed at any time, and so it is marked while it cannot be.
   pthread_mutex_lock(&lock);
-  struct client *client = clients[id % buckets];
-  while (client && client->id != id) client = client->next;
+  struct client *client = look_up(id);
   if (client) client->dropped = true;
   pthread_mutex_unlock(&lock);
 }

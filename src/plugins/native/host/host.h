@@ -198,6 +198,8 @@ void list_methods(struct text *text);
 void answer_call(struct call *call);
 /* Why a callback failed: what the plugin set, or errno where that can be trusted. */
 int failure(const struct call *call);
+/* Answers with what a callback returned that gives no more than that: -1 where it failed. */
+void reply_result(struct call *call, int result);
 
 /* requests.c */
 

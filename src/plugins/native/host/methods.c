@@ -17,7 +17,7 @@ int failure(const struct call *call) {
   return plugin.errno_is_preserved && errno != 0 ? errno : EIO;
 }
 
-static void reply_result(struct call *call, int result) {
+void reply_result(struct call *call, int result) {
   if (result == -1) reply_error(call, failure(call));
   else reply_ok(call);
 }

@@ -47,11 +47,6 @@ static struct range read_range(struct call *call) {
   return (struct range){count, offset, flags};
 }
 
-static void reply_result(struct call *call, int result) {
-  if (result == -1) reply_error(call, failure(call));
-  else reply_ok(call);
-}
-
 void answer_get_size(struct call *call) {
   int64_t size = plugin.get_size(call->client->handle);
   if (size < 0) {
