@@ -1,6 +1,6 @@
 /** Rows of plugins in other languages: the same file of the plugin for both, unless its name says more. */
 import { join } from 'node:path'
-import { packageRoot } from '../tests/programs.js'
+import { nbdkitPlugin, packageRoot } from '../tests/programs.js'
 import { load } from './disks.js'
 import { type Disk, perSecond, type Row } from './row.js'
 
@@ -9,13 +9,8 @@ const script = ['sh', example('disk.sh')]
 
 /** In nbdkit it is built in, and here in a process of its own. */
 const nativeMemory: Disk = {
-  args: [`${nbdkitPlugins()}/nbdkit-memory-plugin.so`, '64M'],
+  args: [nbdkitPlugin('memory'), '64M'],
   nbdkit: ['memory', '64M'],
-}
-
-function nbdkitPlugins(): string {
-  const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch
-  return `/usr/lib/${machine}-linux-gnu/nbdkit/plugins`
 }
 
 const disks: readonly { readonly name: string; readonly disk: Disk; readonly blocks: readonly string[] }[] = [

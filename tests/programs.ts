@@ -16,6 +16,14 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isExecutable)
 }
 
+/** A plugin of nbdkit's packages, as Debian has them in a folder for the machine's kind. */
+export function nbdkitPlugin(name: string): string {
+  return join(nbdkitPlugins, `nbdkit-${name}-plugin.so`)
+}
+
+const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch
+export const nbdkitPlugins = `/usr/lib/${machine}-linux-gnu/nbdkit/plugins`
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)

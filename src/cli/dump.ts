@@ -63,7 +63,7 @@ export function dumpPlugin({ definition, path, builtIn }: Found, more?: Descript
   const magic = Object.entries(params).find(([, param]) => param.magic)
   const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
-  const said = more?.lines ?? definition.dumpLines ?? []
+  const said = [...(definition.dumpLines ?? []), ...(more?.lines ?? [])]
   const keyOf = (line: string) => line.replace(/=.*/s, '')
   const saidKeys = new Set(said.map(keyOf))
   const saysWhatItHas = said.some((line) => line.startsWith('has_'))

@@ -1,11 +1,11 @@
 /** Where clients come from: what the options say, or what systemd has opened for us. */
 import { lookup } from 'node:dns/promises'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { networkInterfaces, tmpdir } from 'node:os'
+import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
+import { temporaryDirectory } from '../lib/temporary-directory.js'
 import type { Settings } from './settings.js'
 
 const defaultPort = 10809
@@ -27,7 +27,7 @@ export async function placesToListen(settings: Settings): Promise<readonly Liste
   if (stdio) return []
   const choosesTcp = port !== undefined || addresses.length > 0 || family !== undefined
   const isPrivate = unix === '-' || (unix === undefined && !choosesTcp && run !== undefined)
-  if (isPrivate) return [{ path: join(privateDirectory(), 'socket') }]
+  if (isPrivate) return [{ path: join(temporaryDirectory('nbdkit-ts-').path, 'socket') }]
   if (unix !== undefined) return [{ path: unix }]
   return tcpPlaces(settings, port ?? defaultPort)
 }
@@ -94,11 +94,4 @@ function refuseWithInherited(settings: Settings): void {
     .map(([option]) => option)
   if (given.length > 0)
     throw new ConfigError(`${given.join(', ')} cannot be used where sockets are inherited (LISTEN_FDS)`)
-}
-
-/** Only we may look into it, and nothing of it is left behind, however the process ends. */
-function privateDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-'))
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
-  return directory
 }

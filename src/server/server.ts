@@ -58,9 +58,8 @@ class NbdServer implements Server {
   /** One after the other, for layers that serialize connections. */
   #turns: Gate | undefined
   #nextId = 1
-  #stopping = false
+  /** Fires when a shutdown begins. */
   readonly #abort = new AbortController()
-  #beginStopping!: () => void
   #graceMs: number
   #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
   #settle!: { resolve(): void; reject(error: Error): void }
@@ -70,7 +69,7 @@ class NbdServer implements Server {
     this.#log = options.log ?? silentLog
     this.#graceMs = options.graceMs ?? defaultGraceMs
     this.stopping = new Promise((resolve) => {
-      this.#beginStopping = resolve
+      this.#abort.signal.addEventListener('abort', () => resolve(), { once: true })
     })
     this.stopped = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
@@ -79,6 +78,9 @@ class NbdServer implements Server {
     this.stopped.catch(() => {})
   }
 
+  get #stopping(): boolean {
+    return this.#abort.signal.aborted
+  }
   get state(): ServerState {
     return this.#state
   }
@@ -125,8 +127,6 @@ class NbdServer implements Server {
   shutdown({ graceMs = this.#graceMs }: { readonly graceMs?: number } = {}): Promise<void> {
     if (this.#state !== 'stopped') this.#shortenGrace(graceMs)
     if (!this.#stopping) {
-      this.#stopping = true
-      this.#beginStopping()
       this.#abort.abort()
       void this.#stop()
     }

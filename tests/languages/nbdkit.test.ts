@@ -7,11 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { assertSame, needs, output, pattern, serve, serveWithNbdkit, temporary } from '../interop/helpers.js'
-import { findProgram, packageRoot } from '../programs.js'
+import { findProgram, nbdkitPlugins, packageRoot, nbdkitPlugin as plugin } from '../programs.js'
 
-const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch
-const folder = `/usr/lib/${machine}-linux-gnu/nbdkit/plugins`
-const plugin = (name: string) => join(folder, `nbdkit-${name}-plugin.so`)
 const program = join(packageRoot, 'bin', 'nbdkit-ts')
 
 /** What a client is told of a server, without what names this one. */
@@ -257,7 +254,9 @@ describe('a native plugin of nbdkit', needs('nbdkit', 'nbdinfo', 'nbdcopy', 'cc'
 
   it('says of itself what nbdkit says of it', () => {
     const nbdkit = findProgram('nbdkit') ?? ''
-    const names = readdirSync(folder).flatMap((file) => /^nbdkit-(.*)-plugin\.so$/.exec(file)?.[1] ?? [])
+    const names = readdirSync(nbdkitPlugins).flatMap(
+      (file) => /^nbdkit-(.*)-plugin\.so$/.exec(file)?.[1] ?? [],
+    )
     assert.ok(names.length > 20, names.join())
     const dump = (...command: [string, ...string[]]) => {
       const [path, ...words] = command

@@ -4,12 +4,9 @@ import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
 import { adoptSocket } from '../adopt-socket.js'
 import type { BusyPoll } from '../busy-poll.js'
-import type { CallOptions, Outcome } from '../methods/methods.js'
+import { type CallOptions, type Outcome, textMax } from '../methods/methods.js'
 import { widen } from '../socket-descriptor.js'
 import { ReplyDecoder } from './replies.js'
-
-/** What is printed by methods that give no data: more than any list of exports needs. */
-const textMax = 32 * 2 ** 20
 
 export interface ChannelEvents {
   shutdown(): void

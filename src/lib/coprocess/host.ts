@@ -5,7 +5,14 @@ import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
 import type { Setting } from '../../api/params.js'
 import type { Concurrency, Description, PluginInstance, ServerContext } from '../../api/plugin.js'
 import { readThreadModel } from '../methods/answers.js'
-import { configureBy, giveSettings, instanceOf, type Opener, threadModelOf } from '../methods/instance.js'
+import {
+  configureBy,
+  dumpedBy,
+  giveSettings,
+  instanceOf,
+  type Opener,
+  threadModelOf,
+} from '../methods/instance.js'
 import { type CallOptions, lineOf, type Methods, type Outcome, textOf } from '../methods/methods.js'
 import { decodeWord } from './channel.js'
 import { Coprocess } from './process.js'
@@ -36,7 +43,6 @@ class Host implements Methods {
   readonly #options: HostOptions
   /** Clients by the handles that are open. */
   readonly #clients = new Map<string, Connection>()
-  #dead = false
 
   constructor(options: HostOptions) {
     const { name, command, args, server, settings } = options
@@ -56,9 +62,6 @@ class Host implements Methods {
         shutdown: () => server.shutdown(),
         disconnect: (handle, force) => this.#clients.get(handle)?.disconnect(force),
       },
-      died: () => {
-        this.#dead = true
-      },
     })
     const stopping = () => this.#coprocess.channel.note('stopping')
     server.stopping.addEventListener('abort', stopping, { once: true })
@@ -66,7 +69,7 @@ class Host implements Methods {
   }
 
   get dead(): boolean {
-    return this.#dead
+    return this.#coprocess.hasEnded
   }
 
   call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
@@ -107,8 +110,7 @@ class Host implements Methods {
   }
 
   /** Opens a handle, and goes on with it until it is closed. */
-  open: Opener = async ({ connection, readOnly, exportName, tls }) => {
-    const words = [String(readOnly), exportName, String(tls), peerOf(connection)]
+  open: Opener = async ({ connection }, words) => {
     const handle = lineOf((await this.call('open', words)).output)
     this.#clients.set(handle, connection)
     const dropped = () => this.#coprocess.channel.note(`dropped ${handle}`)
@@ -212,7 +214,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
     concurrency: serverModel(first.concurrency),
     readOnly: server.readOnly,
     peer: ({ connection }) => [peerOf(connection)],
-    open: async (request) => (await running()).open(request),
+    open: async (request, words) => (await running()).open(request, words),
     end: () => host.end(),
   })
   return {
@@ -250,8 +252,6 @@ export async function describeHosted(options: HostOptions): Promise<Description>
   try {
     await host.load()
     const concurrency = await threadModelOf(host, staticModel(host))
-    const { output } = await configureBy(host, 'dump_plugin')
-    const printed = textOf(output).trimEnd()
     const [name, magicKey] = [host.facts.get('name'), host.facts.get('magic_config_key')]
     const help = [host.facts.get('description'), host.facts.get('config_help')]
     const apart = [
@@ -269,7 +269,7 @@ export async function describeHosted(options: HostOptions): Promise<Description>
       ...(name === undefined ? {} : { name }),
       ...(magicKey === undefined ? {} : { magicKey }),
       help: help.filter((text) => text !== undefined && text.trim() !== '').join('\n'),
-      lines: [...facts.map(([key, value]) => `${key}=${value}`), ...(printed === '' ? [] : [printed])],
+      lines: [...facts.map(([key, value]) => `${key}=${value}`), ...(await dumpedBy(host))],
     }
   } finally {
     await host.end()

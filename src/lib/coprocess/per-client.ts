@@ -19,10 +19,10 @@ const droppedMs = 10_000
 
 /** Starts `FILE coprocess READONLY EXPORTNAME TLS` for a client; it ends after its `close`. */
 export function openCoprocess({ file, directory, server }: PerClientOptions): Opener {
-  return async ({ connection, readOnly, exportName, tls }) => {
+  return async ({ connection }, words) => {
     const coprocess = new Coprocess({
       file,
-      args: ['coprocess', String(readOnly), exportName, String(tls)],
+      args: ['coprocess', ...words],
       env: { ...process.env, tmpdir: directory },
       speaks: 'standard',
       stdioSafe: true,

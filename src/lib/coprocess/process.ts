@@ -1,6 +1,7 @@
 /** A process that answers calls, from its start to its end. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
@@ -24,8 +25,6 @@ export interface CoprocessOptions {
   /** As a layer is told. */
   readonly busyPollUs: number
   readonly events: Pick<ChannelEvents, 'shutdown' | 'disconnect'>
-  /** It has ended, and was not told to. */
-  readonly died?: (why: string) => void
 }
 
 /** When it has ended, what it printed is waited for so long, in ms. */
@@ -39,7 +38,6 @@ export class Coprocess {
   /** Resolves when it has ended. */
   readonly ended: Promise<void>
   readonly #child: ChildProcess
-  readonly #forget: () => void
   #ending = false
   #hasEnded = false
   #killedFor: string | undefined
@@ -56,37 +54,42 @@ export class Coprocess {
       message: (kind, text) => (kind === 'log' ? log.error(text) : log.debug(text)),
       broken: (message) => this.kill(`it broke the protocol: ${message}`),
     })
-    this.#forget = started(this.#child)
+    const forget = started(this.#child)
     if (options.speaks === 'descriptor') printFrom(this.#child, options.stdioSafe)
-    let why = 'it has ended'
-    let ended!: () => void
-    this.ended = new Promise((resolve) => {
-      ended = resolve
-    })
-    this.#child.on('error', (error) => {
-      why = `it cannot be run: ${error.message}`
-      // Nothing was started, and so there is nothing that could exit.
-      if (this.#child.pid === undefined) this.#end(why, name, options, ended)
-    })
-    this.#child.on('exit', (status, signal) => {
-      const how = signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`
-      why = this.#killedFor ?? how
-      // What it had answered before it ended is read first, and what it printed.
-      const printed = new Promise<void>((resolve) => {
-        // What it has started may hold these open, and live.
-        const timer = setTimeout(resolve, printedMs)
-        this.#child.on('close', () => {
-          clearTimeout(timer)
-          resolve()
-        })
-      })
-      void Promise.all([this.channel.read, printed]).then(() => this.#end(why, name, options, ended))
+    this.ended = this.#end().then((why) => {
+      this.#hasEnded = true
+      forget()
+      const unexpected = !this.#ending || this.channel.waiting > 0
+      this.channel.fail(new NbdError('EIO', `${name}: ${why}`))
+      if (unexpected) log.error(`${name}: ${why}`)
     })
   }
 
-  /** Undefined: it could not be started. */
-  get pid(): number | undefined {
-    return this.#child.pid
+  /** Resolves with the reason when it has ended, and all that it said has been read. */
+  async #end(): Promise<string> {
+    const child = this.#child
+    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    const why = await new Promise<string>((resolve) => {
+      child.on('error', (error) => {
+        // Nothing was started, and so there is nothing that could exit.
+        if (child.pid === undefined) resolve(`it cannot be run: ${error.message}`)
+      })
+      child.on('exit', (status, signal) => {
+        const how = signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`
+        resolve(this.#killedFor ?? how)
+      })
+    })
+    if (child.pid === undefined) return why
+    // What it has started may hold its output open, and live.
+    const patience = new AbortController()
+    await Promise.race([closed, sleep(printedMs, undefined, { signal: patience.signal }).catch(() => {})])
+    patience.abort()
+    await this.channel.read
+    return why
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   kill(why: string): void {
@@ -102,19 +105,6 @@ export class Coprocess {
     const timer = setTimeout(() => killGroup(this.#child), endMs)
     await this.ended
     clearTimeout(timer)
-  }
-
-  #end(why: string, name: string, { log, died }: CoprocessOptions, ended: () => void): void {
-    if (this.#hasEnded) return
-    this.#hasEnded = true
-    this.#forget()
-    const unexpected = !this.#ending || this.channel.waiting > 0
-    this.channel.fail(new NbdError('EIO', `${name}: ${why}`))
-    if (unexpected) {
-      log.error(`${name}: ${why}`)
-      died?.(why)
-    }
-    ended()
   }
 }
 

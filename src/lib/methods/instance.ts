@@ -60,8 +60,18 @@ export async function threadModelOf(
   return (status === 'ok' && readThreadModel(textOf(output))) || otherwise
 }
 
-/** What opens a handle: the methods that go on with it, and its name. */
-export type Opener = (request: OpenRequest) => Promise<{ readonly methods: Methods; readonly handle: string }>
+/** What `dump_plugin` prints: further lines for `--dump-plugin`. */
+export async function dumpedBy(methods: Methods): Promise<string[]> {
+  const { output } = await configureBy(methods, 'dump_plugin')
+  const printed = textOf(output).trimEnd()
+  return printed === '' ? [] : [printed]
+}
+
+/** What opens a handle, with the words of `open`: gives the methods that go on with it, and its name. */
+export type Opener = (
+  request: OpenRequest,
+  words: readonly string[],
+) => Promise<{ readonly methods: Methods; readonly handle: string }>
 
 export interface InstanceOptions {
   readonly methods: Methods
@@ -78,8 +88,7 @@ export interface InstanceOptions {
 export function instanceOf(options: InstanceOptions): PluginInstance {
   const { methods, readOnly, peer = () => [] } = options
   const has = (method: string) => methods.known === undefined || methods.known.has(method)
-  const bool = (value: boolean) => (value ? 'true' : 'false')
-  const about = (request: OpenRequest) => [bool(request.readOnly), bool(request.tls), ...peer(request)]
+  const about = (request: OpenRequest) => [`${request.readOnly}`, `${request.tls}`, ...peer(request)]
 
   /** Undefined: there is no such method. */
   const exportsBy = async (method: string, request: OpenRequest) => {
@@ -89,26 +98,25 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
   const defaultExport = async (request: OpenRequest) =>
     (await exportsBy('default_export', request))?.[0]?.name ?? ''
 
-  const openByName: Opener = async (request) => {
-    const words = [bool(request.readOnly), request.exportName, bool(request.tls), ...peer(request)]
+  const openByName: Opener = async (_, words) => {
     const { output } = await methods.call('open', words)
     return { methods, handle: lineOf(output) }
   }
   const open = async (request: OpenRequest): Promise<DeviceInit> => {
-    const opened = await (options.open ?? openByName)(request)
-    const { connection } = request
+    const { connection, readOnly: forReading, exportName, tls } = request
+    const words = [`${forReading}`, exportName, `${tls}`, ...peer(request)]
+    const opened = await (options.open ?? openByName)(request, words)
     try {
-      return await openHandle(opened.methods, opened.handle, request.readOnly, connection)
+      return await openHandle(opened.methods, opened.handle, forReading, connection)
     } catch (error) {
       await opened.methods.call('close', [opened.handle]).catch(() => {})
       throw error
     }
   }
   const closeAll = async () => {
-    for (const method of ['cleanup', 'unload'])
-      if (has(method) && (method !== 'cleanup' || methods.known !== undefined))
-        // As the plugin is gone after this, whatever it says.
-        await methods.call(method, []).catch(() => {})
+    // The plugin is gone after this, whatever it says. nbdkit asks no script for a cleanup.
+    if (methods.known?.has('cleanup')) await methods.call('cleanup', []).catch(() => {})
+    if (has('unload')) await methods.call('unload', []).catch(() => {})
     await options.end()
   }
 
@@ -121,7 +129,7 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
     ...(has('preconnect')
       ? {
           async accept(connection) {
-            await methods.call('preconnect', [bool(readOnly), ...peer({ connection })])
+            await methods.call('preconnect', [`${readOnly}`, ...peer({ connection })])
           },
         }
       : {}),

@@ -36,6 +36,9 @@ export interface Methods {
   call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome>
 }
 
+/** What is printed by methods that give no data, in bytes: more than any list of exports needs. */
+export const textMax = 32 * 2 ** 20
+
 /** The methods that a layer is built of. `eval` takes a script for each. */
 export const methodNames = [
   'after_fork',

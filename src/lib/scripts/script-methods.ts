@@ -4,14 +4,11 @@ import { getSystemErrorMap } from 'node:util'
 import type { Connection } from '../../api/connection.js'
 import { messageOf, NbdError } from '../../api/errors.js'
 import type { ServerContext } from '../../api/plugin.js'
-import type { CallOptions, Methods, Outcome } from '../methods/methods.js'
+import { type CallOptions, type Methods, type Outcome, textMax } from '../methods/methods.js'
 import { type Ended, runProgram } from './program.js'
 
 /** The highest exit status that has a meaning of its own. */
 export const maxKnownStatus = 8
-
-/** What is printed by methods that give no data: more than any list of exports needs. */
-const textMax = 32 * 2 ** 20
 
 /** How a method is run: a file, and what comes before its words. */
 export interface Command {

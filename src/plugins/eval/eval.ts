@@ -5,7 +5,7 @@ import { giveSettings, instanceOf, magicKeyOf, threadModelOf } from '../../lib/m
 import { methodNames } from '../../lib/methods/methods.js'
 import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
 import { ScriptMethods } from '../../lib/scripts/script-methods.js'
-import { temporaryDirectory } from '../../lib/scripts/temporary-directory.js'
+import { temporaryDirectory } from '../../lib/temporary-directory.js'
 
 type MethodName = (typeof methodNames)[number]
 type Scripts = { readonly [M in MethodName | 'missing']?: string | undefined }

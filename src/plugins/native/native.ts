@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { ConfigError } from '../../api/errors.js'
-import { param } from '../../api/params.js'
+import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 import { hostProgram } from './host-program.js'
@@ -26,7 +26,7 @@ export default definePlugin({
 interface NativeValues {
   readonly plugin: string
   readonly restart: boolean
-  readonly settings: Parameters<typeof hosted>[0]['settings']
+  readonly settings: readonly Setting[]
 }
 
 async function hostOf({ plugin, restart, settings }: NativeValues, server: ServerContext) {

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError } from '../../api/errors.js'
-import { param } from '../../api/params.js'
+import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 
@@ -31,7 +31,7 @@ interface PythonValues {
   readonly script: string
   readonly python: string
   readonly restart: boolean
-  readonly settings: Parameters<typeof hosted>[0]['settings']
+  readonly settings: readonly Setting[]
 }
 
 /** It is Python: it is shipped as it stands, beside the source of this. */

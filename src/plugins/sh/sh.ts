@@ -1,7 +1,7 @@
 import { accessSync, chmodSync, constants, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ConfigError, messageOf } from '../../api/errors.js'
-import { param } from '../../api/params.js'
+import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { openCoprocess } from '../../lib/coprocess/per-client.js'
 import {
@@ -13,7 +13,7 @@ import {
 } from '../../lib/methods/instance.js'
 import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
 import { ScriptMethods } from '../../lib/scripts/script-methods.js'
-import { type TemporaryDirectory, temporaryDirectory } from '../../lib/scripts/temporary-directory.js'
+import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary-directory.js'
 
 /** A script that is asked for everything (nbdkit-sh-plugin(3)). */
 export default definePlugin({
@@ -71,9 +71,7 @@ export default definePlugin({
   },
 })
 
-type Settings = Parameters<typeof giveSettings>[1]
-
-async function giveSettingsIfAny(methods: ScriptMethods, settings: Settings): Promise<void> {
+async function giveSettingsIfAny(methods: ScriptMethods, settings: readonly Setting[]): Promise<void> {
   for (const [key, value] of settings)
     if (key !== undefined) await configureBy(methods, 'config', [key, value])
 }
