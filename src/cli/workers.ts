@@ -2,7 +2,7 @@
  * A server of several threads (`--workers`). This one accepts clients and gives each to the thread that has
  * fewest; the others serve, each with layers of its own.
  */
-import type { Socket, Server as SocketServer } from 'node:net'
+import { Socket, type Server as SocketServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { ConfigError, messageOf } from '../api/errors.js'
@@ -10,6 +10,7 @@ import { resolveValues } from '../api/params.js'
 import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
 import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
+import { type Handle, makeSocket } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
 import { addressOf, listen, uriOf } from '../server/listen.js'
 import { allLayers, type LayerWords } from './layers.js'
@@ -95,7 +96,7 @@ export class WorkerServer implements Served {
     await this.#ready
     if (this.#stopping) return
     const { keepAlive } = this.#options.settings
-    const listener = await listen(target, (socket) => this.#accept(socket), keepAlive)
+    const listener = await listen(target, (client) => this.#accept(client), keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else {
@@ -163,7 +164,8 @@ export class WorkerServer implements Served {
     })
   }
 
-  #accept(socket: Socket): void {
+  #accept(client: Handle | Socket): void {
+    const socket = client instanceof Socket ? client : makeSocket({ handle: client })
     const thread = this.#threads.reduce((a, b) => (b.clients < a.clients ? b : a))
     try {
       const fd = duplicate(socket)

@@ -176,7 +176,8 @@ export class ClientConnection implements Connection {
     if (state !== 'closed') return
     this.#stopLingering()
     this.#phase?.end()
-    this.#queue.end(new ClientGone('the connection is closed'))
+    // Only the handshake takes from it.
+    if (this.#phase === undefined) this.#queue.end(new ClientGone('the connection is closed'))
   }
 
   /** Closes in order: all that was answered has been written. */
@@ -236,13 +237,10 @@ export class ClientConnection implements Connection {
   }
 
   #session(): Session {
-    const connection = this
     return {
       settings: this.#host.settings,
       readOnly: this.#host.readOnly,
-      get draining() {
-        return connection.#softened
-      },
+      draining: () => this.#softened,
       take: (length) => {
         const bytes = this.#queue.take(length)
         this.#readOn()

@@ -65,7 +65,7 @@ export interface Session {
   readonly settings: HandshakeSettings
   readonly readOnly: boolean
   /** True once no client may reach an export any more. */
-  readonly draining: boolean
+  draining(): boolean
   /** Resolves with the next `length` bytes; rejects when the client is gone. */
   take(length: number): Promise<Buffer>
   /** Resolves when the client may be sent more. */
@@ -136,7 +136,7 @@ class Handshake {
         await this.#reply(option, NBD_REP_ACK)
         return undefined
       }
-      if (this.#session.draining) {
+      if (this.#session.draining()) {
         if (option.option === NBD_OPT_EXPORT_NAME) return undefined
         await this.#refuseShutdown(option)
       } else {
@@ -204,7 +204,7 @@ class Handshake {
     // This option has no error reply: all that is left is to end the session.
     if ('wrong' in name) throw new ProtocolError(`NBD_OPT_EXPORT_NAME: ${name.wrong}`)
     const device = await this.#session.open(name.text)
-    if (this.#session.draining) return undefined
+    if (this.#session.draining()) return undefined
     const agreement = this.#agree(device, name.text)
     await this.#session.send(encodeExport(device.size, transmissionFlags(agreement), this.#noZeroes))
     return agreement
@@ -217,7 +217,7 @@ class Handshake {
     } catch (error) {
       return this.#reply(option, NBD_REP_ERR_PLATFORM, messageOf(error))
     }
-    if (this.#session.draining) return this.#refuseShutdown(option)
+    if (this.#session.draining()) return this.#refuseShutdown(option)
     // A longer name could not be asked for.
     const listed = exports.filter(({ name }) => Buffer.byteLength(name) <= stringBytesMax)
     const replies = listed.map(({ name, description = '' }) =>
@@ -297,7 +297,7 @@ class Handshake {
   async #open(option: Option, name: string): Promise<Device | undefined> {
     try {
       const device = await this.#session.open(name)
-      if (!this.#session.draining) return device
+      if (!this.#session.draining()) return device
       await this.#refuseShutdown(option)
     } catch (error) {
       await this.#reply(option, NBD_REP_ERR_UNKNOWN, messageOf(error))

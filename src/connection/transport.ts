@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { adoptSocket } from '../lib/adopt-socket.js'
+import { adoptSocket, type Handle, makeSocket, type OnRead } from '../lib/onread-socket.js'
 
 /** What a connection does with what comes. */
 export interface Receiver {
@@ -42,17 +42,10 @@ export function overStream(stream: Duplex): Connect {
   }
 }
 
-/** A socket accepted with `pauseOnConnect`, or made in the same way: it receives into memory of ours. */
-export function overSocket(accepted: Socket): Connect {
-  return (receiver) => {
-    const stream = adoptSocket(accepted, {
-      buffer: () => receiver.buffer(),
-      callback: (length) => receiver.received(length),
-    })
-    if (stream === undefined) return overStream(accepted)(receiver)
-    watchEnd(stream, receiver)
-    return { stream, resume: () => void stream.resume() }
-  }
+/** A client as a listener gives it: a socket where Node, or another runtime, has made one already. */
+export function overAccepted(client: Handle | Socket): Connect {
+  if (client instanceof Socket) return overStream(client)
+  return (receiver) => receiveInto(makeSocket({ handle: client }, onReadOf(receiver)), receiver)
 }
 
 /**
@@ -61,10 +54,21 @@ export function overSocket(accepted: Socket): Connect {
  * @throws Error where the descriptor is no stream that can be served.
  */
 export function overDescriptor(fd: number): Connect {
-  const options = { fd, allowHalfOpen: true, pauseOnCreate: true }
-  const socket = new Socket(options as ConstructorParameters<typeof Socket>[0])
-  socket.setNoDelay(true)
-  return overSocket(socket)
+  const socket = makeSocket({ fd }).setNoDelay(true)
+  return (receiver) => {
+    const adopted = adoptSocket(socket, onReadOf(receiver))
+    return adopted ? receiveInto(adopted, receiver) : overStream(socket)(receiver)
+  }
+}
+
+/** It receives into memory of ours. */
+function receiveInto(stream: Socket, receiver: Receiver): Transport {
+  watchEnd(stream, receiver)
+  return { stream, resume: () => void stream.resume() }
+}
+
+function onReadOf(receiver: Receiver): OnRead {
+  return { buffer: () => receiver.buffer(), callback: (length) => receiver.received(length) }
 }
 
 function watchEnd(stream: Duplex, receiver: Receiver): void {

@@ -5,6 +5,7 @@ import type { Peer } from '../api/connection.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import { libc } from '../lib/libc.js'
+import { acceptHandles, type Handle } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
 
 /** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
@@ -14,14 +15,14 @@ const socketPathBytesMax = 107
 const backlog = 1024
 
 /**
- * Listens, and gives each accepted socket to `accept`: paused, and half-open when the client ends its side,
- * so that it still gets its answers.
+ * Listens, and gives each client to `accept`: paused, and half-open when the client ends its side, so that it
+ * still gets its answers.
  *
  * @throws ConfigError that names the address.
  */
 export async function listen(
   target: ListenTarget,
-  accept: (socket: Socket) => void,
+  accept: (client: Handle | Socket) => void,
   keepAlive = false,
 ): Promise<SocketServer> {
   if ('path' in target && Buffer.byteLength(target.path) > socketPathBytesMax)
@@ -37,6 +38,11 @@ export async function listen(
   } catch (error) {
     throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
   }
+  acceptHandles(server, (handle) => {
+    handle.setNoDelay?.(true)
+    if (keepAlive) handle.setKeepAlive?.(true, 0)
+    accept(handle)
+  })
   return server
 }
 

@@ -1,5 +1,5 @@
 /** A server of one chain of layers: its states, its clients, its end. */
-import type { Socket, Server as SocketServer } from 'node:net'
+import type { Server as SocketServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
@@ -19,7 +19,7 @@ import { BufferPool } from '../connection/buffer-pool.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
-import { type Connect, overDescriptor, overSocket, overStream } from '../connection/transport.js'
+import { type Connect, overAccepted, overDescriptor, overStream } from '../connection/transport.js'
 import { BusyPoll } from '../lib/busy-poll.js'
 import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
@@ -106,8 +106,8 @@ class NbdServer implements Server {
   async listen(target: ListenTarget): Promise<void> {
     await this.ready()
     if (this.#stopping) return
-    const accept = (socket: Socket) => void this.#accept(overSocket(socket), peerOf)
-    const listener = await listen(target, accept, this.#options.keepAlive)
+    const { keepAlive } = this.#options
+    const listener = await listen(target, (client) => this.#accept(overAccepted(client), peerOf), keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else this.#serving(addressOf(listener, target))

@@ -2,9 +2,9 @@
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
-import { adoptSocket } from '../adopt-socket.js'
 import type { BusyPoll } from '../busy-poll.js'
 import { type CallOptions, type Outcome, textMax } from '../methods/methods.js'
+import { adoptSocket } from '../onread-socket.js'
 import { widen } from '../socket-descriptor.js'
 import { ReplyDecoder } from './replies.js'
 
