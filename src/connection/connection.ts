@@ -294,6 +294,7 @@ export class ClientConnection implements Connection {
     const { stream } = this.#transport
     if (this.#isClosed) throw new ClientGone('the connection is closed')
     stream.write(bytes)
+    this.#host.busyPoll.expect()
     if (stream.writableLength > outputBytesMax) await drained(stream)
   }
 
