@@ -79,12 +79,14 @@ async function openFilter(
  */
 function withClose(link: Link, device: Device, inners: readonly Device[], watcher: Watcher): Device {
   let closing: Promise<void> | undefined
+  const own = device.close
   const close = async () => {
     if (link.log.debugging) link.log.debug('close')
-    await closeLayer(link, device.close, watcher)
+    await closeLayer(link, own, watcher)
     await closeAll(inners)
   }
-  return { ...device, close: () => (closing ??= close()) }
+  // Not a copy, which would cost a connection more than the rest of this.
+  return Object.assign(device, { close: () => (closing ??= close()) })
 }
 
 async function closeLayer({ name, log }: Link, close: Device['close'], watcher: Watcher): Promise<void> {

@@ -301,7 +301,10 @@ export class ClientConnection implements Connection {
   #begin(agreement: Agreement): void {
     const { pool, busyPoll, widen } = this.#host
     this.#phase = new Transmission({
-      ...{ agreement, pool, busyPoll, widen },
+      agreement,
+      pool,
+      busyPoll,
+      widen,
       transport: this.#transport,
       buffers: this.#buffers,
       gate: this.#gate,

@@ -99,9 +99,18 @@ async function oldstyle(session: Session): Promise<Agreement> {
   const device = await session.open('')
   const { severalClients } = session.settings
   const readOnly = isReadOnly(device, session)
-  const terms = { device, readOnly, mode: 'simple', contextCount: 0, severalClients } as const
-  await session.send(encodeOldstyle(device.size, transmissionFlags(terms)))
-  return { ...terms, exportName: '', contexts: [] }
+  const mode = 'simple'
+  const agreement = {
+    exportName: '',
+    device,
+    readOnly,
+    mode,
+    severalClients,
+    contexts: [],
+    contextCount: 0,
+  } as const
+  await session.send(encodeOldstyle(device.size, transmissionFlags(agreement)))
+  return agreement
 }
 
 function isReadOnly(device: Device, session: Session): boolean {
@@ -310,8 +319,8 @@ class Handshake {
     const contexts = contextsOf(device, names)
     const readOnly = isReadOnly(device, this.#session)
     const { severalClients } = this.#session.settings
-    const terms = { device, readOnly, mode: this.#mode, contextCount: contexts.length, severalClients }
-    return { ...terms, exportName, contexts }
+    const mode = this.#mode
+    return { exportName, device, readOnly, mode, severalClients, contexts, contextCount: contexts.length }
   }
 
   async #withoutData(option: Option, handle: () => Promise<undefined>): Promise<undefined> {

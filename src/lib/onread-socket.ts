@@ -24,8 +24,9 @@ const canReceiveInto =
  *
  * @throws Error where it cannot be a socket.
  */
-export function makeSocket(over: { handle: Handle } | { fd: number }, onread?: OnRead): Socket {
-  const options = { ...over, onread, allowHalfOpen: true, pauseOnCreate: true }
+export function makeSocket(over: { handle?: Handle; fd?: number }, onread?: OnRead): Socket {
+  const { handle, fd } = over
+  const options = { handle, fd, onread, allowHalfOpen: true, pauseOnCreate: true }
   return new Socket(options as unknown as ConstructorParameters<typeof Socket>[0])
 }
 
