@@ -20,6 +20,8 @@ export class ReceiveBuffer {
   }
 }
 
+const none = new ReceiveBuffer(new Uint8Array(0))
+
 /**
  * Where a connection receives: a small buffer while it is quiet, a large one once it was filled, another one
  * while a device still works on bytes of the last. So a small write reaches the device without a copy, even
@@ -57,6 +59,6 @@ export class ReceiveBuffers {
   /** The connection receives no more. */
   release(): void {
     if (this.#current.pins === 0) this.#pool.give(this.#current.bytes)
-    this.#current = new ReceiveBuffer(new Uint8Array(0))
+    this.#current = none
   }
 }

@@ -40,6 +40,8 @@ export type ReplyMode = 'simple' | 'structured' | 'extended'
 /** The longest header with the fields that stand before data or a message. */
 const headerBytesMax = extendedChunkBytes + 16
 
+const noView = new DataView(new ArrayBuffer(0))
+
 export class ReplyQueue {
   readonly #stream: Duplex
   readonly #pool: BufferPool
@@ -47,7 +49,7 @@ export class ReplyQueue {
   readonly #onTaken: () => void
   /** The buffer being filled: `#start` to `#end` is not yet in `#parts`. */
   #output: Uint8Array | undefined
-  #view: DataView = new DataView(new ArrayBuffer(0))
+  #view: DataView = noView
   #start = 0
   #end = 0
   /** Where the data of the next reply may be filled in. */

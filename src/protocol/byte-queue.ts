@@ -1,9 +1,15 @@
+/** A usual handshake, in bytes. */
+const usualBytes = 256
+
+const nothing = Buffer.alloc(0)
+
 /**
  * Bytes as they come, taken as they are needed: for the handshake, where messages are small and may wait.
- * Chunks are copied in, since the receive buffer is used again at once.
+ * Chunks are copied in, since the receive buffer is used again at once. What was copied in is never written
+ * over, so that it is taken without another copy.
  */
 export class ByteQueue {
-  #memory = Buffer.allocUnsafeSlow(256)
+  #memory = nothing
   #start = 0
   #end = 0
   #wanted = 0
@@ -28,7 +34,7 @@ export class ByteQueue {
     this.#serve()
   }
 
-  /** Resolves with the next `length` bytes, a copy, when they are there. One at a time. */
+  /** Resolves with the next `length` bytes when they are there. One at a time. */
   take(length: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       this.#wanted = length
@@ -39,7 +45,11 @@ export class ByteQueue {
 
   /** All that is held, at once. */
   takeRest(): Buffer {
-    return this.#cut(this.length)
+    const rest = this.#cut(this.length)
+    // A connection outlives its handshake.
+    this.#memory = nothing
+    this.#start = this.#end = 0
+    return rest
   }
 
   #serve(): void {
@@ -55,23 +65,18 @@ export class ByteQueue {
   }
 
   #cut(length: number): Buffer {
-    const bytes = Buffer.from(this.#memory.subarray(this.#start, this.#start + length))
+    const bytes = this.#memory.subarray(this.#start, this.#start + length)
     this.#start += length
     return bytes
   }
 
-  /**
-   * Moves what is held to the front, of larger memory where needed: doubled, so that single bytes cost
-   * little.
-   */
+  /** Moves what is held into new memory where there is no room: twice as much, so that single bytes cost little. */
   #makeRoom(length: number): void {
     if (this.#end + length <= this.#memory.length) return
     const held = this.#memory.subarray(this.#start, this.#end)
-    const needed = held.length + length
-    const memory = needed <= this.#memory.length / 2 ? this.#memory : Buffer.allocUnsafeSlow(2 * needed)
-    memory.set(held)
+    this.#memory = Buffer.allocUnsafe(Math.max(usualBytes, 2 * (held.length + length)))
+    this.#memory.set(held)
     this.#end = held.length
     this.#start = 0
-    this.#memory = memory
   }
 }
