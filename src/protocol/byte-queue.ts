@@ -70,7 +70,7 @@ export class ByteQueue {
     return bytes
   }
 
-  /** Moves what is held into new memory where there is no room: twice as much, so that single bytes cost little. */
+  /** Where there is no room, new memory: twice as much, so that single bytes cost little. */
   #makeRoom(length: number): void {
     if (this.#end + length <= this.#memory.length) return
     const held = this.#memory.subarray(this.#start, this.#end)
