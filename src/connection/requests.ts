@@ -11,6 +11,7 @@ import {
   NBD_ESHUTDOWN,
 } from '../protocol/constants.js'
 import {
+  batchBytesFirst,
   batchBytesMax,
   payloadDrainBytesMax,
   receiveIntoPlaceBytes,
@@ -187,6 +188,7 @@ export class Requests {
   #parse(buffer: ReceiveBuffer, from: number, end: number): void {
     const headerBytes = this.#extended ? extendedRequestBytes : requestBytes
     let at = from
+    let batchBytes = batchBytesFirst
     while (!this.#stopped) {
       if (this.#payload !== undefined) {
         at += this.#fill(this.#payload, buffer, at, end)
@@ -211,7 +213,11 @@ export class Requests {
         this.#headLength = 0
         at = this.#next(this.#head, 0, buffer, at, end)
       } else at = this.#next(buffer, at, buffer, at + headerBytes, end)
-      if (this.#replies.batchBytes >= batchBytesMax) this.#replies.flush()
+      if (this.#replies.batchBytes >= batchBytes) {
+        this.#replies.flush()
+        // The client is awake: for the rest a few large writes are the cheapest.
+        batchBytes = Math.min(2 * batchBytes, batchBytesMax)
+      }
     }
     if (at < end && !this.#stopped) this.keep(buffer, at, end)
   }

@@ -67,6 +67,9 @@ export const stallMs = 10_000
 /** Replies that the socket has not taken yet. Beyond it the connection stops reading. */
 export const outputBytesMax = 2 * MiB
 
+/** The first replies to what was received at once are written when they are so many: the client begins. */
+export const batchBytesFirst = 16 * KiB
+
 /** A batch of replies is written when it has grown so large: more would fall out of the cache on its way. */
 export const batchBytesMax = 256 * KiB
 
@@ -102,5 +105,6 @@ assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payload
 assert.ok(inFlightBytesMax >= payloadBytesMax)
 assert.ok(largeBytesMin > receiveBytes && budgetBytes >= payloadBytesMax)
 assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= batchBytesMax && batchBytesMax <= outputBytesMax)
+assert.ok(batchBytesFirst <= batchBytesMax)
 assert.ok(bulkHeadBytes < receiveIntoPlaceBytes && receiveIntoPlaceBytes <= bulkBytesMin)
 assert.ok(4 + 8 * descriptorsMax <= payloadBytesMax)
