@@ -160,8 +160,8 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     'int setsockopt(int fd, int level, int name, void *value, uint32_t length)',
   )
   const preadv2 = declareOptional(() =>
-    declare<[fd: number, iov: BigUint64Array, count: number, offset: number, flags: number]>(
-      'int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)',
+    declare<[fd: number, iov: number, count: number, offset: number, flags: number]>(
+      'int64_t preadv2(int fd, uintptr_t iov, int count, int64_t offset, int flags)',
     ),
   )
 
@@ -208,16 +208,31 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     throw errnoError(koffi, errno, 'lseek')
   }
 
-  // One for all calls, as they are synchronous: filling it costs half of what a koffi struct does. A small
+  // One for all calls, as they are synchronous: filling it costs a third of what a koffi struct does. A small
   // array would lie in the heap of the engine, which moves things; a buffer of its own does not.
-  const iov = new BigUint64Array(new ArrayBuffer(16))
+  const iov = new Uint32Array(new ArrayBuffer(16))
+  const iovAddress = Number(koffi.address(iov))
+
+  let memory: ArrayBufferLike | undefined
+  let memoryAddress = 0
+
+  /** Most reads come into the same memory, and to ask where it is costs a quarter of a cached read. */
+  function addressOf(target: Uint8Array): number {
+    if (target.buffer !== memory) {
+      memoryAddress = Number(koffi.address(new Uint8Array(target.buffer)))
+      memory = target.buffer
+    }
+    return memoryAddress + target.byteOffset
+  }
 
   return {
     preadNoWait(fd, target, offset) {
       if (preadv2 === undefined) throw errnoError(koffi, koffi.os.errno.EOPNOTSUPP ?? 0, 'preadv2')
-      iov[0] = koffi.address(target)
-      iov[1] = BigInt(target.length)
-      const count = preadv2(fd, iov, 1, offset, RWF_NOWAIT)
+      const address = addressOf(target)
+      iov[0] = address % 2 ** 32
+      iov[1] = Math.floor(address / 2 ** 32)
+      iov[2] = target.length
+      const count = preadv2(fd, iovAddress, 1, offset, RWF_NOWAIT)
       if (count >= 0) return count
       const errno = koffi.errno()
       if (errno === EAGAIN) return -1
