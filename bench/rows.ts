@@ -66,6 +66,14 @@ const withNbdcopy: Row[] = served
     ),
   )
 
+/** Several sockets are read at once. */
+const copyWithWorkers: Row[] = (['out', 'in'] as const).map((direction) => ({
+  name: `nbdcopy ${direction} workers memory 256K connections 4`,
+  disk: { ...memory, ours: ['--workers=auto'] },
+  client: copy(direction, 4, 256 * KiB, direction === 'out' ? GiB : image.bytes),
+  measures: seconds,
+}))
+
 const uncached: Row[] = [
   { name: 'nbdcopy out uncached file 256K connections 1', client: copy('out', 1, 256 * KiB, image.bytes) },
   { name: 'fio uncached file randread 4K depth 16', client: fio('randread', 16, '512m') },
@@ -116,6 +124,7 @@ const withLoad: Row[] = served.flatMap(({ name, disk, others = [] }) =>
 export const rows: readonly Row[] = [
   ...withFio,
   ...withNbdcopy,
+  ...copyWithWorkers,
   ...uncached,
   ...withLoad,
   ...languageRows,
