@@ -1,4 +1,4 @@
-/** What is served: disks, their images, and how they are filled. */
+/** What is served: disks, their images, and what they are filled with. */
 import { type Client, type Disk, IMAGE, type Image } from './row.js'
 
 export const [KiB, MiB, GiB] = [2 ** 10, 2 ** 20, 2 ** 30]
@@ -20,9 +20,9 @@ export const fillAll = (mebibytes: number) => [
 ]
 
 /** Filled, so that reads give data and not holes, and writes take no memory that is new. */
-export const memory: Disk = { args: ['memory', '1G'], fill: fillAll(1024) }
+export const memory: Disk = { args: ['memory', '1G'], prepare: fillAll(1024) }
 /** Far larger than any cache, and filled in no time: for rows that are also those of `--quick`. */
-export const smallMemory: Disk = { args: ['memory', '256M'], fill: fillAll(256) }
+export const smallMemory: Disk = { args: ['memory', '256M'], prepare: fillAll(256) }
 export const nothing: Disk = { args: ['null', '1G'] }
 /** As it was just written, it is in the page cache. */
 export const file: Disk = { args: ['file', IMAGE], image }

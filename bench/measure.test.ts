@@ -17,7 +17,7 @@ function run(t: TestContext, row: Row) {
 
 const load: Row = {
   name: 'a row',
-  disk: { args: ['memory', '1M'], fill: ['--mode=write', '--block=64K', '--count=16', '--sequential'] },
+  disk: { args: ['memory', '1M'], prepare: ['--mode=write', '--block=64K', '--count=16', '--sequential'] },
   client: { program: 'load', args: ['--depth=16', '--warm-up=0.01'] },
   measures: perSecond,
 }

@@ -74,7 +74,7 @@ async function sample(run: Run, gathered: Gathered, servers: Map<Contender, Serv
   const isNew = !servers.has(contender)
   const server = servers.get(contender) ?? (await serve(contender, disk, paths.image))
   servers.set(contender, server)
-  if (isNew && disk.fill) await load(disk.fill, server)
+  if (isNew && disk.prepare) await load(disk.prepare, server)
   if (disk.uncached) await forget(paths.image)
   const before = cpuUs(server.pid)
   gathered.samples.push(await drive(row, server, paths.source, seconds))

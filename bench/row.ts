@@ -26,8 +26,11 @@ export interface Disk {
   /** More of them, for ours alone. */
   readonly ours?: readonly string[]
   readonly image?: Image
-  /** Arguments of the load client, which fills the disk before anything is measured. */
-  readonly fill?: readonly string[]
+  /**
+   * Arguments of the load client, which runs once before anything is measured: it fills the disk, or sees a
+   * server through its slow beginning.
+   */
+  readonly prepare?: readonly string[]
   /** On a TCP port of the loopback interface, else on a Unix socket. */
   readonly tcp?: true
   /** The image is put out of the page cache before each run. */
