@@ -18,6 +18,7 @@ function addressed() {
         size: disk.length,
         read: (at: number, length: number) => disk.subarray(at, at + length),
         write: (at: number, data: Uint8Array) => disk.set(data, at),
+        window: (at: number, length: number) => disk.subarray(at, at + length),
         contexts: { 'x-test:address': (at: number, length: number) => [{ length, type: at }] },
       }),
     }),
@@ -48,6 +49,16 @@ test('offset moves device-named contexts too', async () => {
   const device = await openDevice(addressed(), [offset({ offset: 4096 })])
   const runs = await device.contexts['x-test:address']?.(100, 10)
   assert.deepEqual([...(runs ?? [])], [{ length: 10, type: 4196 }])
+  await device.close()
+})
+
+test('offset lends the memory of the disk below, further on, and none beyond its range', async () => {
+  const device = await openDevice(addressed(), [offset({ offset: 4096, range: 512 })])
+  assert.equal(device.window(8, 32)?.byteOffset, 4096 + 8)
+  assert.throws(
+    () => device.window(500, 32),
+    /offset: asked to window 32 bytes at 500: the device ends at 512/,
+  )
   await device.close()
 })
 

@@ -25,6 +25,7 @@ export default defineFilter({
         size,
         read: (at, length, alloc) => device.read(offset + at, length, alloc),
         write: (at, data, flags) => device.write(offset + at, data, flags),
+        window: (at, length) => device.window(offset + at, length),
         trim: (at, length, flags) => device.trim(offset + at, length, flags),
         zero: (at, length, flags) => device.zero(offset + at, length, flags),
         cache: (at, length) => device.cache(offset + at, length),
