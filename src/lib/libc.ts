@@ -209,7 +209,8 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   }
 
   // One for all calls, as they are synchronous: filling it costs a third of what a koffi struct does. A small
-  // array would lie in the heap of the engine, which moves things; a buffer of its own does not.
+  // array would lie in the heap of the engine, which moves things; a buffer of its own does not. An address
+  // and a length of 64 bits each, the lower half first, as all of these processors have it.
   const iov = new Uint32Array(new ArrayBuffer(16))
   const iovAddress = Number(koffi.address(iov))
 
