@@ -14,6 +14,11 @@ export interface Handle {
   setKeepAlive?(on: boolean, delaySeconds: number): void
 }
 
+/** One of the two. */
+type Connected =
+  | { readonly handle: Handle; readonly fd?: never }
+  | { readonly fd: number; readonly handle?: never }
+
 /** Other runtimes wear Node's interface without its inside: there a socket is used as any stream. */
 const canReceiveInto =
   process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
@@ -24,8 +29,7 @@ const canReceiveInto =
  *
  * @throws Error where it cannot be a socket.
  */
-export function makeSocket(over: { handle?: Handle; fd?: number }, onread?: OnRead): Socket {
-  const { handle, fd } = over
+export function makeSocket({ handle, fd }: Connected, onread?: OnRead): Socket {
   const options = { handle, fd, onread, allowHalfOpen: true, pauseOnCreate: true }
   return new Socket(options as unknown as ConstructorParameters<typeof Socket>[0])
 }

@@ -39,6 +39,7 @@ export async function listen(
     throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
   }
   acceptHandles(server, (handle) => {
+    // As Node does it, by the options above, where it makes the socket.
     handle.setNoDelay?.(true)
     if (keepAlive) handle.setKeepAlive?.(true, 0)
     accept(handle)
