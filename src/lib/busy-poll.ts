@@ -15,7 +15,7 @@ export interface Loop {
   next(callback: () => void): void
 }
 
-const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
+export const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
 
 /** One for all that share an event loop and wait for the same. */
 export class BusyPoll {

@@ -11,6 +11,7 @@ import { deviceContract, openDevice, readBytes, seeded } from '../../testing/ind
 import { type DiskOptions, fileDisk } from './disk.js'
 import { openPath } from './open-file.js'
 import { Patience } from './patience.js'
+import { PolledReads } from './polled-reads.js'
 
 const needsLibc = { skip: whyNoLibc() ?? false }
 const mebibyte = 2 ** 20
@@ -43,6 +44,7 @@ function openDisk(path: string, options: Partial<DiskOptions> = {}): Promise<Dev
           fadvise: 'normal',
           keepCached: true,
           patience: new Patience(),
+          polledReads: undefined,
           ...options,
         }),
     }),
@@ -69,9 +71,21 @@ function untelling(): Libc | undefined {
   return library && { ...library, preadNoWait }
 }
 
+/** A disk that brings a part of what was asked for with each ask, and nothing with the first. */
+function hesitant(): Partial<DiskOptions> {
+  const library = libc()
+  if (!library) return {}
+  let asks = 0
+  const preadNoWait: Libc['preadNoWait'] = (fd, target, offset) =>
+    asks++ % 3 === 0 ? -1 : library.preadNoWait(fd, target.subarray(0, Math.ceil(target.length / 2)), offset)
+  const changed = { ...library, preadNoWait }
+  return { libc: changed, polledReads: new PolledReads(changed) }
+}
+
 /** Each way that bytes can take. */
 const ways: Record<string, () => Partial<DiskOptions>> = {
   'with the C library': () => ({}),
+  'where the disk brings it bit by bit': hesitant,
   'where the file system cannot tell what is cached': () => ({ libc: untelling() }),
   'without the C library': () => ({ libc: undefined }),
   'through the thread pool': () => ({ libc: undefined, patience: impatience() }),

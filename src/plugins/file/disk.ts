@@ -9,21 +9,17 @@ import {
   POSIX_FADV_SEQUENTIAL,
   POSIX_FADV_WILLNEED,
 } from '../../lib/libc.js'
-import { reader, sync, writer } from './bytes.js'
+import { type ReaderOptions, reader, sync, writer } from './bytes.js'
 import { clearer, findExtents, tellsHoles } from './holes.js'
 import { closeFd, type OpenFile, sizeOf } from './open-file.js'
-import type { Patience } from './patience.js'
 
-export interface DiskOptions {
-  /** Without it there are no holes and no hints; all else works. */
-  readonly libc: Libc | undefined
+/** Without `libc` there are no holes and no hints; all else works. */
+export interface DiskOptions extends ReaderOptions {
   readonly log: Log
   /** What the kernel is told of the reads to come. */
   readonly fadvise: 'normal' | 'random' | 'sequential'
   /** False: the page cache is emptied of what was read and written. */
   readonly keepCached: boolean
-  /** One for all that share an event loop. */
-  readonly patience: Patience
 }
 
 const advice = { random: POSIX_FADV_RANDOM, sequential: POSIX_FADV_SEQUENTIAL }
@@ -44,7 +40,7 @@ async function makeDisk(file: OpenFile, options: DiskOptions): Promise<DeviceIni
   const size = sizeOf(file, libc)
   if (libc && fadvise !== 'normal') await libc.fadvise(fd, 0, 0, advice[fadvise])
   const cache = libc && !options.keepCached ? evictor(fd, libc) : undefined
-  const read = reader(fd, libc, patience)
+  const read = reader(fd, options)
   const write = writer(fd, patience)
 
   const reading: DeviceInit = {

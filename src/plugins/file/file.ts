@@ -7,6 +7,7 @@ import { listFiles, openNamed } from './directory.js'
 import { fileDisk } from './disk.js'
 import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
 import { Patience } from './patience.js'
+import { PolledReads } from './polled-reads.js'
 
 /** Serves a file, a block device, or the files of a directory (nbdkit-file-plugin(1)). */
 export default definePlugin({
@@ -32,10 +33,12 @@ export default definePlugin({
     }),
   },
   workers: true,
-  async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log }) {
+  async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log, busyPollUs }) {
     refuseTwo({ file, dir, fd, dirfd })
+    const library = libc()
     const options = {
-      libc: libc(),
+      libc: library,
+      polledReads: library && busyPollUs > 0 ? new PolledReads(library) : undefined,
       log,
       fadvise,
       keepCached: cache === 'default' && !reduceMemoryPressure,

@@ -51,6 +51,7 @@ function openDisk(path: string, options: Partial<DiskOptions> = {}): Promise<Dev
           fadvise: 'normal',
           keepCached: true,
           patience: new Patience(),
+          polledReads: undefined,
           ...options,
         }),
     }),
