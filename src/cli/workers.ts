@@ -12,7 +12,7 @@ import type { Configured } from '../chain/configure.js'
 import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
 import { type Handle, makeSocket } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
-import { addressOf, listen, uriOf } from '../server/listen.js'
+import { addressOf, listen, uriOf, type Welcome } from '../server/listen.js'
 import { allLayers, type LayerWords } from './layers.js'
 import type { Write } from './log-target.js'
 import { stackOf } from './output.js'
@@ -96,7 +96,11 @@ export class WorkerServer implements Served {
     await this.#ready
     if (this.#stopping) return
     const { keepAlive } = this.#options.settings
-    const listener = await listen(target, (client) => this.#accept(client), keepAlive)
+    const welcome: Welcome = {
+      accept: (client) => this.#accept(client),
+      lost: (problem) => this.#options.write(`error: ${problem}`, 'error'),
+    }
+    const listener = await listen(target, welcome, keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else {

@@ -14,15 +14,22 @@ const socketPathBytesMax = 107
 /** Connections that wait to be accepted; the system may allow fewer. */
 const backlog = 1024
 
+/** What becomes of those who connect. */
+export interface Welcome {
+  /** Paused, and half-open when the client ends its side, so that it still gets its answers. */
+  accept(client: Handle | Socket): void
+  /** A client was lost before that, which `problem` says in a sentence without a full stop. */
+  lost(problem: string): void
+}
+
 /**
- * Listens, and gives each client to `accept`: paused, and half-open when the client ends its side, so that it
- * still gets its answers.
+ * Listens.
  *
  * @throws ConfigError that names the address.
  */
 export async function listen(
   target: ListenTarget,
-  accept: (client: Handle | Socket) => void,
+  { accept, lost }: Welcome,
   keepAlive = false,
 ): Promise<SocketServer> {
   if ('path' in target && Buffer.byteLength(target.path) > socketPathBytesMax)
@@ -32,12 +39,13 @@ export async function listen(
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true }, accept)
   try {
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
+      server.on('error', reject)
       server.listen({ ...target, backlog }, resolve)
     })
   } catch (error) {
     throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
   }
+  server.on('error', (error) => lost(`a client could not be accepted: ${reasonOf(error)}`))
   acceptHandles(server, (handle) => {
     // As Node does it, by the options above, where it makes the socket.
     handle.setNoDelay?.(true)
@@ -58,6 +66,7 @@ function reasonOf(error: unknown): string {
   if (code === 'EADDRINUSE') return 'the address is already in use'
   if (code === 'EACCES') return 'permission denied'
   if (code === 'EADDRNOTAVAIL') return 'this machine has no such address'
+  if (code === 'EMFILE') return 'too many files are open: ulimit -n says how many may be'
   return messageOf(error)
 }
 

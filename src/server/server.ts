@@ -23,7 +23,7 @@ import { type Connect, overAccepted, overDescriptor, overStream } from '../conne
 import { BusyPoll } from '../lib/busy-poll.js'
 import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
-import { addressOf, listen, peerOf, uriOf } from './listen.js'
+import { addressOf, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
 
 /**
@@ -107,7 +107,11 @@ class NbdServer implements Server {
     await this.ready()
     if (this.#stopping) return
     const { keepAlive } = this.#options
-    const listener = await listen(target, (client) => this.#accept(overAccepted(client), peerOf), keepAlive)
+    const welcome: Welcome = {
+      accept: (client) => void this.#accept(overAccepted(client), peerOf),
+      lost: (problem) => this.#log.error(problem),
+    }
+    const listener = await listen(target, welcome, keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
     else this.#serving(addressOf(listener, target))
