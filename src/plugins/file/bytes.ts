@@ -12,9 +12,9 @@ import type { PolledReads } from './polled-reads.js'
 
 /**
  * Up to this many bytes are copied on the event loop. 256 KiB, one request at a time, are twice as fast there
- * as through the thread pool; when several are in flight it is even, for a fifth less of the processor. From
- * 512 KiB on the pool wins then, by up to a sixth, as it copies one request while another is sent or received.
- * Where several threads serve, they copy at the same time without the pool.
+ * as through the thread pool; with several in flight it is even, for a fifth less of the processor. From 512
+ * KiB on the pool wins then, by up to a sixth: it copies one request while another is sent or received. Where
+ * several threads serve, they copy at the same time without the pool.
  */
 const onLoopMax = isMainThread ? 256 * 1024 : 1024 * 1024
 
