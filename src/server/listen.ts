@@ -39,7 +39,7 @@ export async function listen(
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true }, accept)
   try {
     await new Promise<void>((resolve, reject) => {
-      server.on('error', reject)
+      server.once('error', reject)
       server.listen({ ...target, backlog }, resolve)
     })
   } catch (error) {

@@ -18,10 +18,7 @@ import type { PolledReads } from './polled-reads.js'
  */
 const onLoopMax = isMainThread ? 256 * 1024 : 1024 * 1024
 
-/** Longer reads take the disk so long that the thread pool is no loss. */
-const polledMax = 64 * 1024
-
-/** What there is to read with on the event loop. */
+/** What there is to read with on the event loop: one of each for all files that share it. */
 export interface ReaderOptions {
   readonly libc: Libc | undefined
   readonly patience: Patience
@@ -53,7 +50,7 @@ export function reader(fd: number, { libc, patience, polledReads }: ReaderOption
     if (length > onLoopMax) return readRest(fd, target, offset, 0)
     const done = readCached(target, offset)
     if (done === length) return target
-    const polled = teller && length <= polledMax ? polledReads?.finish(fd, target, offset, done) : undefined
+    const polled = teller && polledReads?.finish(fd, target, offset, done)
     return polled
       ? polled.then((all) => (all === length ? target : readRest(fd, target, offset, all)))
       : readRest(fd, target, offset, done)

@@ -1,7 +1,7 @@
 /** A call on the event loop may take this long before it counts as having waited, in ms. */
 const patienceMs = 0.2
-/** How many times as long as that call took the next ones are kept off the event loop. */
-const restFactor = 20
+/** How many times as long as a wait took the next calls are kept off the event loop. */
+export const restFactor = 20
 
 /**
  * Whether system calls that nearly always answer at once may be made on the event loop.

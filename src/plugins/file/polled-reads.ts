@@ -1,13 +1,14 @@
 import { type Loop, realLoop } from '../../lib/busy-poll.js'
 import type { Libc } from '../../lib/libc.js'
+import { restFactor } from './patience.js'
 
 /**
  * A disk has this long to answer, in ms: one that is quick needs a tenth to a third of it. To hand a read to
  * the thread pool and have it back costs 20 us and more of the processor, and so does the sleep of a thread.
  */
 const pollMs = 0.5
-/** How many times as long no read is polled for, once the disk answered none in that time. */
-const restFactor = 20
+/** Longer reads, in bytes, take the disk so long that the thread pool is no loss. */
+const bytesMax = 64 * 1024
 
 interface Read {
   readonly fd: number
@@ -22,8 +23,8 @@ interface Read {
 
 /**
  * Reads of files that found less than they want in the page cache. By asking, the kernel was made to fetch
- * the rest: it is asked again at each turn of the event loop. Slow disks are polled for a twentieth of the
- * time at most. One for all files that share an event loop.
+ * the rest: it is asked again at each turn of the event loop. A disk that answers none of them in time is
+ * left alone for twenty times as long, as with Patience. One for all files that share an event loop.
  */
 export class PolledReads {
   readonly #libc: Pick<Libc, 'preadNoWait'>
@@ -40,10 +41,11 @@ export class PolledReads {
 
   /**
    * Resolves with the bytes that `target` has then, `done` of which it had before. Less than all of it: to
-   * read on from there will tell why, an end or an error, or will wait. Undefined: not now.
+   * read on from there will tell why, an end or an error, or will wait. Undefined: this one is not polled
+   * for.
    */
   finish(fd: number, target: Uint8Array, offset: number, done: number): Promise<number> | undefined {
-    if (this.#loop.now() < this.#restUntil) return undefined
+    if (target.length > bytesMax || this.#loop.now() < this.#restUntil) return undefined
     return new Promise((resolve) => {
       if (this.#waiting.length === 0) this.#loop.next(this.#look)
       this.#waiting.push({ fd, target, offset, done, until: undefined, resolve })
