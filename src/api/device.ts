@@ -4,10 +4,11 @@ import type { MaybePromise } from './maybe.js'
 export type Data = Uint8Array | readonly Uint8Array[]
 
 /**
- * Gives memory that the caller of `read` owns, of exactly `length` bytes. Its content is undefined: fill all
- * of it.
+ * Gives memory that the caller of `read` owns, of exactly `length` bytes. The memory is zero. With
+ * `uninitialized` it may hold bytes of another client: that is faster, and right only for a device that fills
+ * every byte before it returns the memory, and throws where it cannot.
  */
-export type Alloc = (length: number) => Uint8Array
+export type Alloc = (length: number, content?: 'uninitialized') => Uint8Array
 
 /** Bits of an extent's `type` (NBD spec, "`base:allocation` metadata context"). `0` is data. */
 export const HOLE = 1

@@ -1,3 +1,5 @@
+import type { Alloc } from '../api/device.js'
+
 /**
  * Memory that is used again: a fresh large buffer costs more than the read that fills it (page faults).
  * Sizes are powers of two. What is never given back is simply collected.
@@ -39,9 +41,14 @@ export class BufferPool {
     this.#free[size]?.push(buffer as ArrayBuffer)
   }
 
-  /** As `take`, for a device to fill: it may return any view of it, or none. */
-  lend = (length: number): Uint8Array => {
+  /**
+   * Memory for a device to fill: the device may return any view of it, or none. What was in the memory may be
+   * another client's, so it is zeroed, unless the device says that it fills all of it.
+   */
+  readonly lend: Alloc = (length, content) => {
     const view = this.take(length)
+    // What is too large for the pool is fresh, and zero.
+    if (content !== 'uninitialized' && view.buffer.byteLength <= 1 << largest) view.fill(0)
     this.#lent.add(view.buffer)
     this.#loans++
     return view

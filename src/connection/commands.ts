@@ -1,7 +1,7 @@
 /**
  * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
  */
-import type { Data } from '../api/device.js'
+import type { Alloc, Data } from '../api/device.js'
 import { messageOf, NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
@@ -40,6 +40,8 @@ export interface Agreement extends Terms {
 export interface CommandEvents {
   /** A request that had to wait was answered. */
   settled(): void
+  /** Something threw that never should, in the midst of a reply. */
+  bug(error: unknown): void
 }
 
 /** Data of a read, nothing, or the runs of block status by context. */
@@ -120,19 +122,22 @@ export class Commands {
    * resolves, and never rejects, when the device needs `payload` no more.
    */
   run(request: Request, payload: Uint8Array, contexts = this.#agreement.contexts): Promise<void> | undefined {
+    let answer: MaybePromise<Answer>
     try {
-      const answer = this.#call(request, payload, contexts)
-      if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
-      this.#answer(request, answer)
+      answer = this.#call(request, payload, contexts)
     } catch (error) {
       this.#fail(request, error)
+      return undefined
     }
+    if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
+    // A throw in here is no answer: a part of the reply may be queued, and nothing may follow that part.
+    this.#answer(request, answer)
     return undefined
   }
 
   /** A READ is done with its device. Where its data is held, so is its share of the memory budget. */
   #release(request: Request, held: boolean): void {
-    const bytes = request.type === NBD_CMD_READ ? budgeted(request) : 0
+    const bytes = readBudget(request)
     if (held) this.#untakenBytes += bytes
     else this.#share.release(bytes)
   }
@@ -208,9 +213,10 @@ export class Commands {
     }
   }
 
-  #place = (length: number): Uint8Array => {
+  #place: Alloc = (length, content) => {
     const place = this.#placing && length <= copyBytesMax ? this.#replies.place(length) : undefined
-    return place ?? this.#pool.lend(length)
+    if (place === undefined) return this.#pool.lend(length, content)
+    return content === 'uninitialized' ? place : place.fill(0)
   }
 
   /** BLOCK_STATUS with a payload, which names the contexts and the length that are meant. */
@@ -253,15 +259,25 @@ export class Commands {
     else this.#replies.done(request)
   }
 
+  async #settled(request: Request, answer: Promise<Answer>): Promise<Answer | typeof failed> {
+    try {
+      return await answer
+    } catch (error) {
+      this.#fail(request, error)
+      return failed
+    }
+  }
+
   async #wait(request: Request, answer: Promise<Answer>, payloadBytes: number): Promise<void> {
     const bytes = request.type === NBD_CMD_READ ? request.length : payloadBytes
     this.#gate.enter()
     this.#inFlight++
     this.#inFlightBytes += bytes
     try {
-      this.#answer(request, await answer)
+      const settled = await this.#settled(request, answer)
+      if (settled !== failed) this.#answer(request, settled)
     } catch (error) {
-      this.#fail(request, error)
+      this.#events.bug(error)
     }
     this.#inFlight--
     this.#inFlightBytes -= bytes
@@ -269,6 +285,9 @@ export class Commands {
     this.#events.settled()
   }
 }
+
+/** The request was answered with an error. */
+const failed = Symbol('failed')
 
 /** Two errors mean something to a client only where it asked for it ("Error values"). */
 function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): number {
@@ -278,9 +297,9 @@ function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): numbe
   return error
 }
 
-/** What a request reserves of the memory budget, in bytes. */
-export function budgeted({ type, length }: Request): number {
-  return length >= largeBytesMin && (type === NBD_CMD_READ || type === NBD_CMD_WRITE) ? length : 0
+/** What a READ takes of the memory budget before it is run, in bytes. A WRITE takes memory as it arrives. */
+export function readBudget({ type, length }: Request): number {
+  return type === NBD_CMD_READ && length >= largeBytesMin ? length : 0
 }
 
 const noBytes = new Uint8Array(0)

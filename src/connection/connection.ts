@@ -15,6 +15,7 @@ import type { BufferPool } from './buffer-pool.js'
 import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
+import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
 import { type MemoryBudget, MemoryShare } from './memory-budget.js'
 import { ReceiveBuffers } from './receive-buffer.js'
 import { move } from './states.js'
@@ -29,6 +30,7 @@ export interface Host {
   readonly pool: BufferPool
   readonly busyPoll: BusyPoll
   readonly budget: MemoryBudget
+  readonly hangUps: HangUpWatch
   /** Makes a stream take more at once, where that can be. */
   widen(stream: Duplex): void
   readonly log: Log
@@ -101,8 +103,9 @@ export class ClientConnection implements Connection {
       closed: (error) => this.#streamClosed(error),
     }
     this.#transport = connect(receiver)
-    this.#share = new MemoryShare(host.budget, this.#transport.stream, () => {
-      if (this.#phase?.waitsForClient) this.drop('it holds memory that others wait for, and does nothing')
+    this.#share = new MemoryShare(host.budget, {
+      movedBytes: () => this.#phase?.movedBytes ?? 0,
+      stalled: () => this.#phase?.waitsForClient && this.drop('others wait for memory, and it is too slow'),
     })
     // Not at once: the first callback may ask for `closed`.
     this.closed = Promise.resolve().then(() => this.#live())
@@ -299,11 +302,12 @@ export class ClientConnection implements Connection {
   }
 
   #begin(agreement: Agreement): void {
-    const { pool, busyPoll, widen } = this.#host
+    const { pool, busyPoll, hangUps, widen } = this.#host
     this.#phase = new Transmission({
       agreement,
       pool,
       busyPoll,
+      hangUps,
       widen,
       transport: this.#transport,
       buffers: this.#buffers,
@@ -313,6 +317,7 @@ export class ClientConnection implements Connection {
       events: {
         active: () => this.#active(),
         disconnected: () => this.#endAfterQuiet(0),
+        gone: () => this.drop('the client is gone'),
         lost: (why) => {
           this.#log.error(why)
           this.drop(why)
@@ -347,7 +352,8 @@ export class ClientConnection implements Connection {
   #ended(): void {
     if (this.#isClosed) return
     this.#peerEnded = true
-    if (this.#phase === undefined || this.#phase.starved) this.drop('the client left')
+    // A client that has closed both ways takes no answers.
+    if (!this.#phase || this.#phase.starved || hasHungUp(this.#transport.stream)) this.drop('the client left')
     else this.#endAfterQuiet(0)
   }
 

@@ -1,42 +1,199 @@
 import assert from 'node:assert/strict'
-import { Socket } from 'node:net'
-import { Duplex, PassThrough } from 'node:stream'
+import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN, NBD_OPT_GO } from '../protocol/constants.js'
-import { budgetBytes, largeBytesMin, payloadBytesMax, stallMs } from '../protocol/limits.js'
+import {
+  budgetBytes,
+  largeBytesMin,
+  paceBytesMin,
+  payloadBytesMax,
+  shareBytesMax,
+  shareBytesMin,
+  sharesBytes,
+  stallMs,
+} from '../protocol/limits.js'
 import { createServer } from '../server/server.js'
 import { encodeRequest, infoData, type RawClient } from '../testing/raw-client.js'
 import { Disk, type Served, serve } from '../testing/served-disk.js'
-import { MemoryBudget, MemoryShare } from './memory-budget.js'
+import { type BudgetOptions, MemoryBudget, MemoryShare } from './memory-budget.js'
 
-const share = (budget: MemoryBudget) => new MemoryShare(budget, new PassThrough(), () => {})
+/** A share of one client, which moves as the test says. */
+function share(budget: MemoryBudget) {
+  const client = { movedBytes: 0, stalls: 0, woken: 0 }
+  const memory = new MemoryShare(budget, {
+    movedBytes: () => client.movedBytes,
+    stalled: () => void client.stalls++,
+  })
+  const reserve = (bytes: number, begun = false) => memory.reserve(bytes, () => void client.woken++, begun)
+  return { client, memory, reserve }
+}
+
+const common = (options: BudgetOptions = {}) =>
+  new MemoryBudget({ limitBytes: 100, shareBytesMax: 0, ...options })
 
 describe('a memory budget', () => {
-  it('is shared by all, and calls who waits when some of it is given back', () => {
-    const budget = new MemoryBudget()
+  it('lets a request into the share of its connection, whatever the others hold', () => {
+    const budget = new MemoryBudget({ limitBytes: 100, shareBytesMax: 10 })
     const [first, second] = [share(budget), share(budget)]
-    assert.ok(first.reserve(budgetBytes - 1))
-    assert.equal(second.reserve(2), false)
-    assert.ok(second.reserve(1))
-    let called = 0
-    second.whenReleased(() => called++)
-    assert.equal(budget.wanted, true)
-    first.release(1)
-    assert.deepEqual([called, budget.wanted], [1, false])
-    assert.ok(second.reserve(1))
+    assert.ok(first.reserve(110))
+    assert.equal(budget.usedBytes, 100)
+    assert.ok(second.reserve(10))
+    assert.equal(second.reserve(1), false)
+    first.memory.release(1)
+    assert.deepEqual([second.client.woken, budget.usedBytes], [1, 100])
   })
 
-  it('always lets one request in, and gives back all of a connection that ends, once', () => {
+  it('divides what connections have of their own among all that there are', () => {
     const budget = new MemoryBudget()
+    const shares = [share(budget)]
+    assert.equal(budget.shareBytes, shareBytesMax)
+    while (shares.length < 16) shares.push(share(budget))
+    assert.equal(budget.shareBytes, sharesBytes / 16)
+    while (shares.length < 1000) shares.push(share(budget))
+    assert.equal(budget.shareBytes, shareBytesMin)
+    for (const { memory } of shares.splice(8)) memory.end()
+    assert.equal(budget.shareBytes, shareBytesMax)
+  })
+
+  it('serves those who wait in the order they came, and nobody overtakes them', () => {
+    const budget = common()
+    const [holder, large, small] = [share(budget), share(budget), share(budget)]
+    assert.ok(holder.reserve(60))
+    assert.equal(large.reserve(90), false)
+    assert.equal(small.reserve(10), false)
+    holder.memory.release(40)
+    assert.deepEqual([large.client.woken, small.client.woken], [0, 0])
+    holder.memory.release(10)
+    assert.deepEqual([large.client.woken, small.client.woken, budget.usedBytes], [1, 0, 100])
+    assert.ok(large.reserve(90))
+    large.memory.release(90)
+    assert.ok(small.reserve(10))
+    assert.equal(budget.usedBytes, 20)
+  })
+
+  it('lets in one request that is larger than the limit, when nothing else is held', () => {
+    const budget = common()
     const [first, second] = [share(budget), share(budget)]
-    assert.ok(first.reserve(budgetBytes + 1))
+    assert.ok(first.reserve(101))
     assert.equal(second.reserve(1), false)
-    first.end()
+  })
+
+  it('gives back all of a connection that ends, once', () => {
+    const budget = common()
+    const [first, second] = [share(budget), share(budget)]
+    assert.ok(first.reserve(101))
+    first.memory.end()
     // Its requests end later, and give back what has been given back.
-    first.release(budgetBytes + 1)
-    assert.ok(second.reserve(budgetBytes))
+    first.memory.release(101)
+    first.memory.end()
+    assert.equal(budget.usedBytes, 0)
+    assert.ok(second.reserve(100))
     assert.equal(first.reserve(1), false)
+  })
+
+  it('forgets a connection that ends while it waits, or when it was just woken', () => {
+    const budget = common()
+    const [holder, waiting, woken, last] = [share(budget), share(budget), share(budget), share(budget)]
+    assert.ok(holder.reserve(100))
+    for (const { reserve } of [waiting, woken, last]) assert.equal(reserve(100), false)
+    waiting.memory.end()
+    holder.memory.release(100)
+    assert.deepEqual([waiting.client.woken, woken.client.woken, last.client.woken], [0, 1, 0])
+    woken.memory.end()
+    assert.deepEqual([last.client.woken, budget.usedBytes], [1, 100])
+  })
+
+  it('takes back what was given to a request that was refused before it tried again', () => {
+    const budget = common()
+    const [holder, waiting] = [share(budget), share(budget)]
+    assert.ok(holder.reserve(100))
+    assert.equal(waiting.reserve(100), false)
+    holder.memory.release(100)
+    waiting.memory.cancel()
+    assert.equal(budget.usedBytes, 0)
+  })
+
+  it('lets one half-received payload at a time go beyond the limit, so that they cannot block each other', () => {
+    const budget = common()
+    const [first, second, reader] = [share(budget), share(budget), share(budget)]
+    assert.ok(first.reserve(50) && second.reserve(50))
+    assert.equal(reader.reserve(30), false)
+    assert.ok(first.reserve(50, true))
+    assert.equal(second.reserve(50, true), false)
+    assert.ok(first.reserve(50, true))
+    assert.equal(budget.usedBytes, 200)
+    first.memory.release(150)
+    // It has begun, so it comes before the reader, who came first.
+    assert.deepEqual([second.client.woken, reader.client.woken], [1, 0])
+    assert.ok(second.reserve(50, true))
+    second.memory.release(100)
+    assert.equal(reader.client.woken, 1)
+  })
+})
+
+describe('a client that holds memory', () => {
+  /** A clock of the test's own, and the time at which the pace was last looked at. */
+  function watched() {
+    let now = 0
+    const budget = common({ now: () => now })
+    const pass = (ms: number) => {
+      now += ms
+      budget.checkPace()
+    }
+    return { budget, pass }
+  }
+
+  it('and is slower than the least pace is told so, while others wait', () => {
+    const { budget, pass } = watched()
+    const [slow, waiting] = [share(budget), share(budget)]
+    assert.ok(slow.reserve(100))
+    pass(10 * stallMs)
+    assert.equal(waiting.reserve(1), false)
+    pass(stallMs - 1)
+    assert.equal(slow.client.stalls, 0)
+    slow.client.movedBytes += paceBytesMin - 1
+    pass(1)
+    assert.equal(slow.client.stalls, 1)
+  })
+
+  it('and keeps the least pace is left alone', () => {
+    const { budget, pass } = watched()
+    const [slow, waiting] = [share(budget), share(budget)]
+    assert.ok(slow.reserve(100))
+    assert.equal(waiting.reserve(1), false)
+    for (let count = 0; count < 10; count++) {
+      slow.client.movedBytes += paceBytesMin
+      pass(stallMs)
+    }
+    assert.equal(slow.client.stalls, 0)
+    pass(stallMs)
+    assert.equal(slow.client.stalls, 1)
+  })
+
+  it('is not measured while nobody waits, however long it takes', () => {
+    const { budget, pass } = watched()
+    const [slow, waiting] = [share(budget), share(budget)]
+    assert.ok(slow.reserve(100))
+    assert.equal(waiting.reserve(1), false)
+    pass(stallMs / 2)
+    waiting.memory.end()
+    for (let count = 0; count < 10; count++) pass(stallMs)
+    const next = share(budget)
+    assert.equal(next.reserve(1), false)
+    pass(stallMs - 1)
+    assert.equal(slow.client.stalls, 0)
+  })
+
+  it('of its own share alone is never measured', () => {
+    let now = 0
+    const budget = new MemoryBudget({ limitBytes: 100, shareBytesMax: 10, now: () => now })
+    const [slow, holder, waiting] = [share(budget), share(budget), share(budget)]
+    assert.ok(slow.reserve(10) && holder.reserve(110))
+    assert.equal(waiting.reserve(11), false)
+    now = stallMs
+    budget.checkPace()
+    assert.deepEqual([slow.client.stalls, holder.client.stalls], [0, 1])
   })
 })
 
@@ -82,11 +239,26 @@ describe('clients that ask for more than there is', () => {
     for (const client of all) assert.equal((await client.reply()).data.length, payloadBytesMax)
   })
 
-  it('wait for a write that is still to come, too, and go on when its client leaves', async (t) => {
+  it('wait for no write whose bytes have not come, however many are announced', async (t) => {
+    const disk = copyingDisk()
+    const served = serve(t, disk)
+    const [reading, ...others] = (await clients(served, 2 * holders + 1)) as [RawClient, ...RawClient[]]
+    for (const client of others) client.send(encodeRequest({ type: NBD_CMD_WRITE, length: payloadBytesMax }))
+    await turns()
+    reading.sendRequest(read)
+    assert.equal((await reading.reply()).data.length, payloadBytesMax)
+    assert.deepEqual(disk.calls, [])
+  })
+
+  it('wait for a write that has come in part, and go on when its client leaves', async (t) => {
     const disk = copyingDisk()
     const served = serve(t, disk)
     const [waiting, ...others] = (await clients(served, holders + 1)) as [RawClient, ...RawClient[]]
-    for (const client of others) client.send(encodeRequest({ type: NBD_CMD_WRITE, length: payloadBytesMax }))
+    const part = new Uint8Array(payloadBytesMax - 1)
+    for (const client of others) {
+      client.send(encodeRequest({ type: NBD_CMD_WRITE, length: payloadBytesMax }))
+      await new Promise<void>((resolve) => client.stream.write(part, () => resolve()))
+    }
     await turns()
     waiting.sendRequest(read)
     await turns()
@@ -142,49 +314,25 @@ it('a client that itself holds all there is goes on when it has taken it', async
   }
 })
 
-describe('a client that holds memory and takes nothing', () => {
-  for (const wanted of [true, false])
-    it(`is ${wanted ? '' : 'not '}dropped after a while, when ${wanted ? 'others wait' : 'nobody waits'} for it`, () => {
-      const budget = new MemoryBudget()
-      const stream = new PassThrough()
-      let stalled = 0
-      const holder = new MemoryShare(budget, stream, () => stalled++)
-      holder.reserve(budgetBytes)
-      if (wanted) share(budget).whenReleased(() => {})
-      stream.emit('timeout')
-      assert.equal(stalled, wanted ? 1 : 0)
-    })
-
-  it('is watched by the clock of its socket only while it holds some', async (t) => {
-    const [client] = (await clients(serve(t, copyingDisk()), 1)) as [RawClient]
-    const timeouts: number[] = []
-    t.mock.method(Socket.prototype, 'setTimeout', (ms: number) => void timeouts.push(ms))
-    await client.request({ type: NBD_CMD_READ, length: largeBytesMin - 1 })
-    assert.deepEqual(timeouts, [])
-    await client.request({ type: NBD_CMD_READ, length: largeBytesMin })
-    await turns()
-    assert.deepEqual(timeouts, [stallMs, 0])
-  })
-
-  it('is dropped while its answers wait for it, and those who waited are answered', async (t) => {
-    const made = await clients(serve(t, copyingDisk()), holders + 1)
-    const [waiting, ...others] = made as [RawClient, ...RawClient[]]
-    const sockets: Socket[] = []
-    t.mock.method(Socket.prototype, 'setTimeout', function (this: Socket) {
-      sockets.push(this)
-    })
-    for (const client of others) {
-      client.stream.pause()
-      client.sendRequest(read)
-    }
-    await turns()
-    waiting.sendRequest(read)
-    await turns()
-    sockets[0]?.emit('timeout')
-    assert.equal((await waiting.reply()).data.length, payloadBytesMax)
-    for (const { stream } of others) stream.resume()
-    // Whichever asked first: its connection has ended in the midst of an answer.
-    const rest = await Promise.race(others.map((client) => client.rest()))
-    assert.ok(rest.length < payloadBytesMax)
-  })
+it('a client that holds memory and takes nothing is dropped, and the client that waited is answered', async (t) => {
+  const served = serve(t, copyingDisk())
+  const made = await clients(served, holders + 1)
+  const [waiting, ...others] = made as [RawClient, ...RawClient[]]
+  for (const client of others) {
+    client.stream.pause()
+    client.sendRequest(read)
+  }
+  await turns()
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const now = performance.now.bind(performance)
+  let skewMs = 0
+  t.mock.method(performance, 'now', () => now() + skewMs)
+  waiting.sendRequest(read)
+  await turns()
+  skewMs = stallMs
+  t.mock.timers.tick(stallMs)
+  assert.equal((await waiting.reply()).data.length, payloadBytesMax)
+  for (const { stream } of others) stream.resume()
+  const rest = await Promise.race(others.map((client) => client.rest()))
+  assert.ok(rest.length < payloadBytesMax)
 })

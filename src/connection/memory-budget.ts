@@ -1,91 +1,259 @@
 /**
- * How much memory the large requests of all clients may hold, so that it stays bounded whatever they do. A
- * request holds what it reads until its client has taken it, and what it writes until the device has.
+ * Bounds the memory that the large requests of all clients hold, whatever the clients do.
+ *
+ * A READ holds memory until its client has taken the data. A WRITE takes memory as its payload arrives, and
+ * holds that memory until the device has written it. Each client has a share that no other client can use, so
+ * a request that fits into the share never waits. What does not fit comes from memory common to all clients:
+ * there requests wait for each other in the order they came.
  */
-import { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { budgetBytes, stallMs } from '../protocol/limits.js'
+import {
+  budgetBytes,
+  paceBytesMin,
+  shareBytesMax as shareBytesLimit,
+  shareBytesMin,
+  sharesBytes,
+  stallMs,
+} from '../protocol/limits.js'
+
+/** A connection that waits for common memory. */
+interface Waiter {
+  readonly share: MemoryShare
+  readonly bytes: number
+  /** A part of the request's payload is here already. */
+  readonly begun: boolean
+  readonly wake: () => void
+}
+
+/** What a client is asked while it holds common memory and others wait. */
+export interface Holder {
+  /** Bytes that the client has sent and taken so far. */
+  movedBytes(): number
+  /** Called when the client has moved less than `paceBytesMin` in `stallMs`. */
+  stalled(): unknown
+}
+
+export interface BudgetOptions {
+  /** Common memory, in bytes. */
+  readonly limitBytes?: number
+  /** The most that one connection has as its own, in bytes. */
+  readonly shareBytesMax?: number
+  /** From `performance.now()`, in ms: tests bring their own clock. */
+  readonly now?: () => number
+}
 
 /** One for all connections of a server. */
 export class MemoryBudget {
   readonly #limitBytes: number
+  readonly #shareBytesMax: number
+  readonly #now: () => number
+  readonly #holders = new Set<MemoryShare>()
   #usedBytes = 0
-  #waiting: (() => void)[] = []
+  #shares = 0
+  #queue: Waiter[] = []
+  /** The connection that may go beyond the limit: half-received payloads must not block each other. */
+  #beyond: MemoryShare | undefined
+  #watch: NodeJS.Timeout | undefined
 
-  constructor(limitBytes = budgetBytes) {
+  constructor(options: BudgetOptions = {}) {
+    const {
+      limitBytes = budgetBytes,
+      shareBytesMax = shareBytesLimit,
+      now = () => performance.now(),
+    } = options
     this.#limitBytes = limitBytes
+    this.#shareBytesMax = shareBytesMax
+    this.#now = now
   }
 
-  /** True while somebody waits for memory. */
+  /** True while a connection waits for common memory. */
   get wanted(): boolean {
-    return this.#waiting.length > 0
+    return this.#queue.length > 0
   }
 
-  /** False where there is not so much left. One request is always let in, however large. */
-  reserve(bytes: number): boolean {
-    if (this.#usedBytes > 0 && this.#usedBytes + bytes > this.#limitBytes) return false
-    this.#usedBytes += bytes
+  /** Common memory in use, in bytes. */
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  /** What each connection may hold of its own, in bytes: less when there are many connections. */
+  get shareBytes(): number {
+    const fair = Math.max(shareBytesMin, Math.floor(sharesBytes / this.#shares))
+    return Math.min(fair, this.#shareBytesMax)
+  }
+
+  join(): void {
+    this.#shares++
+  }
+
+  leave(share: MemoryShare): void {
+    this.#shares--
+    this.#holders.delete(share)
+    this.cancel(share)
+  }
+
+  /** Takes common memory for `share`. False where the connection has to wait. */
+  take(share: MemoryShare, bytes: number, begun: boolean): boolean {
+    if (this.#queue.length > 0 || !this.#fits(bytes)) {
+      if (!begun || !this.#mayGoBeyond(share)) return false
+      this.#beyond = share
+    }
+    this.#add(share, bytes)
     return true
   }
 
-  /** Gives back, and calls everybody who waits, in the order they came. */
-  release(bytes: number): void {
+  give(share: MemoryShare, bytes: number, left: number): void {
     this.#usedBytes -= bytes
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
+    if (left === 0) this.#holders.delete(share)
+    if (this.#beyond === share) this.#beyond = undefined
+    this.#serve()
   }
 
-  /** Calls `wake` once, when there may be more: try again, somebody else may have been faster. */
-  whenReleased(wake: () => void): void {
-    this.#waiting.push(wake)
+  /** Calls `wake` once, when memory was taken for the connection. Half-received payloads come first. */
+  wait(waiter: Waiter): void {
+    if (waiter.begun) this.#queue.unshift(waiter)
+    else this.#queue.push(waiter)
+    this.#watch ??= setInterval(() => this.checkPace(), stallMs / 10).unref()
+    for (const holder of this.#holders) holder.mark(this.#now())
+  }
+
+  cancel(share: MemoryShare): void {
+    const before = this.#queue.length
+    this.#queue = this.#queue.filter((waiter) => waiter.share !== share)
+    if (this.#queue.length < before) this.#serve()
+  }
+
+  /** Drops each holder that is too slow, while others wait. */
+  checkPace(): void {
+    if (this.#queue.length === 0) {
+      clearInterval(this.#watch)
+      this.#watch = undefined
+      for (const holder of this.#holders) holder.unmark()
+      return
+    }
+    for (const holder of [...this.#holders]) holder.checkPace(this.#now())
+  }
+
+  /** One request is always let in, however large. */
+  #fits(bytes: number): boolean {
+    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#limitBytes
+  }
+
+  #mayGoBeyond(share: MemoryShare): boolean {
+    return this.#beyond === undefined || this.#beyond === share
+  }
+
+  #add(share: MemoryShare, bytes: number): void {
+    this.#usedBytes += bytes
+    this.#holders.add(share)
+    if (this.#queue.length > 0) share.mark(this.#now())
+  }
+
+  #serve(): void {
+    for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
+      const { share, bytes, begun, wake } = first
+      const fits = this.#fits(bytes)
+      if (!fits && !(begun && this.#mayGoBeyond(share))) return
+      if (!fits) this.#beyond = share
+      this.#queue.shift()
+      this.#add(share, bytes)
+      wake()
+    }
   }
 }
 
-/** What one connection has reserved. It tells of a client that keeps others waiting, and does nothing. */
+/** What one connection holds. */
 export class MemoryShare {
   readonly #budget: MemoryBudget
-  readonly #stream: Duplex
-  #bytes = 0
+  readonly #holder: Holder
+  /** Held of the connection's own share, and of common memory, in bytes. */
+  #ownBytes = 0
+  #commonBytes = 0
+  /** Taken by the budget for the request that waits. */
+  #grantedBytes = 0
+  #waits = false
   #ended = false
+  #mark: { readonly at: number; readonly movedBytes: number } | undefined
 
-  /** @param stalled Called while others wait, and the client neither takes nor sends. */
-  constructor(budget: MemoryBudget, stream: Duplex, stalled: () => void) {
+  constructor(budget: MemoryBudget, holder: Holder) {
     this.#budget = budget
-    this.#stream = stream
-    stream.on('timeout', () => {
-      this.#watch()
-      if (budget.wanted) stalled()
-    })
+    this.#holder = holder
+    budget.join()
   }
 
-  reserve(bytes: number): boolean {
-    if (!this.#budget.reserve(bytes)) return false
-    this.#bytes += bytes
-    if (this.#bytes === bytes) this.#watch()
+  /** True while a request of this connection waits for memory. */
+  get waits(): boolean {
+    return this.#waits
+  }
+
+  /**
+   * Takes `bytes` for a request. False where it has to wait: then `wake` is called once, when it may try
+   * again. `begun`: a part of the request's payload is here already.
+   */
+  reserve(bytes: number, wake: () => void, begun = false): boolean {
+    if (this.#waits || this.#ended) return false
+    const own = Math.min(bytes, Math.max(0, this.#budget.shareBytes - this.#ownBytes))
+    const common = bytes - own - this.#grantedBytes
+    if (common > 0 && !this.#budget.take(this, common, begun)) {
+      this.#waits = true
+      const woken = () => {
+        this.#waits = false
+        this.#grantedBytes += common
+        wake()
+      }
+      this.#budget.wait({ share: this, bytes: common, begun, wake: woken })
+      return false
+    }
+    this.#ownBytes += own
+    this.#commonBytes += bytes - own
+    const unused = Math.max(0, -common)
+    this.#grantedBytes = 0
+    if (unused > 0) this.#budget.give(this, unused, this.#commonBytes)
     return true
   }
 
+  /** Gives back `bytes`: of common memory first. */
   release(bytes: number): void {
     // A connection that has ended gave back all that it had.
     if (this.#ended || bytes === 0) return
-    this.#bytes -= bytes
-    if (this.#bytes === 0) this.#watch()
-    this.#budget.release(bytes)
+    const common = Math.min(bytes, this.#commonBytes)
+    this.#commonBytes -= common
+    this.#ownBytes -= bytes - common
+    if (common > 0) this.#budget.give(this, common, this.#commonBytes)
+  }
+
+  /** The request that waited, or was woken, waits no more. */
+  cancel(): void {
+    if (this.#waits) this.#budget.cancel(this)
+    this.#waits = false
+    const granted = this.#grantedBytes
+    this.#grantedBytes = 0
+    if (granted > 0) this.#budget.give(this, granted, this.#commonBytes)
   }
 
   /** Gives back all, for good. */
   end(): void {
-    this.release(this.#bytes)
+    if (this.#ended) return
+    this.cancel()
+    this.release(this.#ownBytes + this.#commonBytes)
     this.#ended = true
+    this.#budget.leave(this)
   }
 
-  whenReleased(wake: () => void): void {
-    this.#budget.whenReleased(wake)
+  /** The clock of the pace runs from now, unless it runs already. */
+  mark(now: number): void {
+    this.#mark ??= { at: now, movedBytes: this.#holder.movedBytes() }
   }
 
-  /** Node counts as activity what the system takes of a long write, too. Other streams cannot be watched. */
-  #watch(): void {
-    if (this.#stream instanceof Socket) this.#stream.setTimeout(this.#bytes > 0 ? stallMs : 0)
+  unmark(): void {
+    this.#mark = undefined
+  }
+
+  checkPace(now: number): void {
+    this.mark(now)
+    if (this.#mark === undefined || now - this.#mark.at < stallMs) return
+    const movedBytes = this.#holder.movedBytes()
+    const tooSlow = movedBytes - this.#mark.movedBytes < paceBytesMin
+    this.#mark = { at: now, movedBytes }
+    if (tooSlow) this.#holder.stalled()
   }
 }

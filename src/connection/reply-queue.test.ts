@@ -50,7 +50,7 @@ function queue(mode: ReplyMode) {
   const socket = new Socket()
   const pool = new BufferPool()
   let taken = 0
-  const replies = new ReplyQueue(socket, pool, mode, () => void taken++)
+  const replies = new ReplyQueue({ stream: socket, copies: true }, pool, mode, () => void taken++)
   return { socket, pool, replies, taken: () => taken }
 }
 
@@ -354,7 +354,7 @@ describe('memory that was lent for data', () => {
 describe('an output buffer', () => {
   test('is not used by another connection when the socket has taken what was written before', async () => {
     const { socket, pool, replies } = queue('simple')
-    const other = new ReplyQueue(new Socket(), pool, 'simple', () => {})
+    const other = new ReplyQueue({ stream: new Socket(), copies: true }, pool, 'simple', () => {})
     socket.holding = true
     replies.done(read(0, 0))
     replies.flush()

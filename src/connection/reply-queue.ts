@@ -6,6 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Data } from '../api/device.js'
 import { isZeroes } from '../api/zeroes.js'
+import { takenBytes } from '../lib/onread-socket.js'
 import { setUint64, stringBytes, viewOf } from '../protocol/bytes.js'
 import {
   NBD_CMD_FLAG_DF,
@@ -33,6 +34,7 @@ import {
   simpleReplyBytes,
 } from '../protocol/transmission.js'
 import type { BufferPool } from './buffer-pool.js'
+import type { Transport } from './transport.js'
 
 /** What the client negotiated: which replies it understands. */
 export type ReplyMode = 'simple' | 'structured' | 'extended'
@@ -46,6 +48,7 @@ export class ReplyQueue {
   readonly #stream: Duplex
   readonly #pool: BufferPool
   readonly #mode: ReplyMode
+  readonly #copies: boolean
   readonly #onTaken: () => void
   /** The buffer being filled: `#start` to `#end` is not yet in `#parts`. */
   #output: Uint8Array | undefined
@@ -57,15 +60,26 @@ export class ReplyQueue {
   /** Sealed parts of this batch, in order. */
   #parts: Uint8Array[] = []
   #batchBytes = 0
+  #writtenBytes = 0
   #congested = false
   /** Memory of this batch, to give back to the pool some time after it was written. */
   #batchHeld: Uint8Array[] = []
   /** Memory of batches that were written, to give back when the socket has taken all of them. */
   #held: Uint8Array[] = []
 
-  /** `onTaken` is called when the socket has taken all that was written, where it did not take it at once. */
-  constructor(stream: Duplex, pool: BufferPool, mode: ReplyMode, onTaken: () => void) {
+  /**
+   * `onTaken` is called when the socket has taken all that was written, where it did not take it at once.
+   *
+   * Over a stream that does not copy, no memory is used again: the reader of the stream may keep each chunk.
+   */
+  constructor(
+    { stream, copies }: Pick<Transport, 'stream' | 'copies'>,
+    pool: BufferPool,
+    mode: ReplyMode,
+    onTaken: () => void,
+  ) {
     this.#stream = stream
+    this.#copies = copies
     this.#pool = pool
     this.#mode = mode
     this.#onTaken = onTaken
@@ -84,6 +98,11 @@ export class ReplyQueue {
   /** Bytes queued or written, and not yet taken by the socket. */
   get pendingBytes(): number {
     return this.#batchBytes + this.#stream.writableLength
+  }
+
+  /** Bytes that the client has taken, as far as that can be told. */
+  get takenBytes(): number {
+    return takenBytes(this.#stream) ?? this.#writtenBytes - this.#stream.writableLength
   }
 
   /**
@@ -220,10 +239,13 @@ export class ReplyQueue {
     const parts = this.#parts
     const last = parts.length - 1
     this.#parts = []
+    this.#writtenBytes += this.#batchBytes
     this.#batchBytes = 0
-    if (this.#output !== undefined) this.#batchHeld.push(this.#output)
-    this.#output = undefined
-    this.#held.push(...this.#batchHeld)
+    if (this.#copies) {
+      if (this.#output !== undefined) this.#batchHeld.push(this.#output)
+      this.#output = undefined
+      this.#held.push(...this.#batchHeld)
+    }
     this.#batchHeld = []
     if (last > 0) this.#stream.cork()
     for (const [index, part] of parts.entries())
@@ -274,21 +296,21 @@ export class ReplyQueue {
 
   #payload(data: Data): void {
     if (data instanceof Uint8Array) {
-      const copied = this.#part(data)
-      if (this.#pool.takeBack(data)) {
-        if (copied) this.#pool.give(data)
-        else this.#batchHeld.push(data)
-      }
+      const lent = this.#pool.takeBack(data)
+      const copied = this.#part(data, lent)
+      if (lent && copied) this.#pool.give(data)
+      else if (lent) this.#batchHeld.push(data)
     } else
       for (const part of data) {
-        this.#part(part)
         // Several parts may lie in the same memory: it is kept until all of them are on their way.
-        if (this.#pool.takeBack(part)) this.#batchHeld.push(part)
+        const lent = this.#pool.takeBack(part)
+        this.#part(part, lent)
+        if (lent) this.#batchHeld.push(part)
       }
   }
 
-  /** Queues bytes; true where they were copied. */
-  #part(part: Uint8Array): boolean {
+  /** Queues bytes; true where they were copied. `lent`: they lie in memory of the pool. */
+  #part(part: Uint8Array, lent: boolean): boolean {
     if (part === this.#placed) {
       this.#placed = undefined
       this.#advance(this.#end + part.length)
@@ -296,7 +318,8 @@ export class ReplyQueue {
     }
     if (part.length > copyBytesMax) {
       this.#seal()
-      this.#parts.push(part)
+      // The device may write to its own memory while the reader of the stream still has the chunk.
+      this.#parts.push(this.#copies || lent || isZeroes(part) ? part : new Uint8Array(part))
       this.#batchBytes += part.length
       return false
     }

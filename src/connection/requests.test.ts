@@ -126,7 +126,9 @@ describe('twenty requests', () => {
         disk.calls.length = 0
         const client = await negotiate(served.connect(), mode)
         for (const piece of pieces) client.send(piece)
-        return { replies: await client.rest(), calls: disk.calls.join('\n') }
+        const replies = await client.rest()
+        // A device that waits may be asked for a flush before or after what was sent behind a write.
+        return { replies, calls: answers === 'now' ? [...disk.calls] : [...disk.calls].sort() }
       }
       const whole = await run([bytes])
       const written = Buffer.from(disk.bytes)
@@ -137,7 +139,7 @@ describe('twenty requests', () => {
         // A disk that answers later may be overtaken by a refusal.
         if (answers === 'now') assert.ok(cut.replies.equals(whole.replies), where)
         else assert.deepEqual(byCookie(cut.replies, mode), byCookie(whole.replies, mode), where)
-        assert.equal(cut.calls, whole.calls, where)
+        assert.deepEqual(cut.calls, whole.calls, where)
         assert.ok(disk.bytes.equals(written), where)
       }
     })

@@ -6,6 +6,7 @@
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_DISC,
+  NBD_CMD_READ,
   NBD_CMD_WRITE,
   NBD_EINVAL,
   NBD_ESHUTDOWN,
@@ -14,8 +15,11 @@ import {
   batchBytesFirst,
   batchBytesMax,
   payloadDrainBytesMax,
+  receiveBytes,
   receiveIntoPlaceBytes,
+  requestsPerLook,
   statusPayloadBytesMax,
+  turnMs,
 } from '../protocol/limits.js'
 import {
   decodeRequest,
@@ -25,8 +29,9 @@ import {
   requestBytes,
 } from '../protocol/transmission.js'
 import type { BufferPool } from './buffer-pool.js'
-import { type Agreement, budgeted, type Commands } from './commands.js'
+import { type Agreement, type Commands, readBudget } from './commands.js'
 import type { MemoryShare } from './memory-budget.js'
+import { Payload } from './payload.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import type { ReplyQueue } from './reply-queue.js'
 import { commandName, payloadBytes, type Refusal, refusal } from './validate.js'
@@ -37,6 +42,8 @@ export interface RequestEvents {
   disconnected(): void
   /** The stream has lost its step: nothing more can be understood. */
   lost(why: string): void
+  /** Memory is there for the request that waited for it. Not a call within `resume`. */
+  memoryFree(): void
 }
 
 /** Received bytes that wait for room. */
@@ -45,6 +52,9 @@ interface Tail {
   readonly at: number
   readonly end: number
 }
+
+/** Pieces of received bytes that may wait: two receive buffers at most. */
+const tailsMax = 2
 
 const noBytes = new Uint8Array(0)
 const shutdown: Refusal = { error: NBD_ESHUTDOWN, message: 'the server is shutting down this connection' }
@@ -55,27 +65,27 @@ export class Requests {
   readonly #commands: Commands
   readonly #replies: ReplyQueue
   readonly #buffers: ReceiveBuffers
-  readonly #pool: BufferPool
   readonly #share: MemoryShare
   readonly #events: RequestEvents
+  readonly #wake = (): void => this.#events.memoryFree()
   /** The request in hand: the same object for each, so that a request costs no memory. */
   readonly #request: Request = emptyRequest()
   /** A header that came in pieces. */
   readonly #head = new ReceiveBuffer(new Uint8Array(extendedRequestBytes))
   #headLength = 0
-  /** A payload that came, or still comes, in pieces. */
-  #payload: Uint8Array | undefined
-  #filled = 0
-  /** The payload comes into memory of the device. */
-  #inWindow = false
+  readonly #payload: Payload
   /** Payload of a refused request, still to be thrown away. */
   #skip = 0
   #refused: Refusal = shutdown
   /** In the order they came: more may come after we asked for no more. */
   #tails: Tail[] = []
   #refuseAll = false
-  /** The request in hand is valid, and waits for memory. */
+  /** The request in hand, or the rest of its payload, waits for memory. */
   #parked = false
+  /** The turn of this client is over: other clients come first. */
+  #tired = false
+  #turnEndsAt = 0
+  #untilLook = 0
   #stopped = false
 
   constructor(
@@ -92,9 +102,9 @@ export class Requests {
     this.#commands = commands
     this.#replies = replies
     this.#buffers = buffers
-    this.#pool = pool
     this.#share = share
     this.#events = events
+    this.#payload = new Payload(pool, share, this.#wake)
   }
 
   /**
@@ -102,13 +112,13 @@ export class Requests {
    * here is a client that died.
    */
   get starved(): boolean {
-    const { length = 0 } = this.#payload ?? {}
-    return this.#tails.length === 0 && (this.#headLength > 0 || this.#skip > 0 || this.#filled < length)
+    const inMidst = this.#headLength > 0 || this.#skip > 0 || this.#payload.missingBytes > 0
+    return this.#tails.length === 0 && inMidst
   }
 
   /** True when nothing received waits to be looked at or run. What is only thrown away keeps nobody. */
   get idle(): boolean {
-    return this.#tails.length === 0 && this.#payload === undefined && !this.#parked
+    return this.#tails.length === 0 && !this.#payload.isOpen && !this.#parked
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
@@ -120,24 +130,38 @@ export class Requests {
   stop(): void {
     this.#stopped = true
     this.#tails = []
-    this.#payload = undefined
+    // The memory itself is the socket's as long as it may still be received into.
+    this.#share.cancel()
+  }
+
+  /** Begins a turn: requests are run until the turn is over. */
+  beginTurn(): void {
+    this.#tired = false
+    this.#untilLook = 0
+    this.#turnEndsAt = Number.POSITIVE_INFINITY
+  }
+
+  /** True: the turn is over, and requests wait for the next one. */
+  get tired(): boolean {
+    return this.#tired
   }
 
   /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
   place(): Uint8Array | undefined {
-    const payload = this.#payload
-    if (payload === undefined || payload.length - this.#filled < receiveIntoPlaceBytes) return undefined
-    return payload.subarray(this.#filled)
-  }
-
-  /** True: the request in hand waits for memory that others hold. */
-  get parked(): boolean {
-    return this.#parked
+    return this.#stopped ? undefined : this.#payload.place()
   }
 
   /** True: everything received was looked at, and more may come. */
   get open(): boolean {
     return this.#tails.length === 0 && !this.#full
+  }
+
+  /**
+   * True: more may be received, although there is no room to run it. A client that is gone is noticed only
+   * while its socket is read.
+   */
+  get listening(): boolean {
+    return this.#tails.length < tailsMax
   }
 
   /** True: something received waits, and there is room for it. */
@@ -147,13 +171,13 @@ export class Requests {
 
   /** `length` bytes came into what `place` gave. */
   receivedInPlace(length: number): void {
-    this.#filled += length
+    this.#payload.receivedInPlace(length)
     this.resume()
   }
 
   /** `end` bytes came into `buffer`. */
   receive(buffer: ReceiveBuffer, end: number): void {
-    if (this.#tails.length > 0) this.keep(buffer, 0, end)
+    if (this.#tails.length > 0) this.#keep(buffer, 0, end)
     else this.#parse(buffer, 0, end)
   }
 
@@ -163,21 +187,21 @@ export class Requests {
     this.#tails = []
     if (tails.length === 0) this.#parse(this.#head, 0, 0)
     for (const { buffer, at, end } of tails) {
-      if (this.#tails.length > 0) this.keep(buffer, at, end)
+      if (this.#tails.length > 0) this.#keep(buffer, at, end)
       else this.#parse(buffer, at, end)
       this.#buffers.unpin(buffer)
     }
   }
 
   /** Keeps bytes to be looked at later, behind those that wait already. */
-  keep(buffer: ReceiveBuffer, at: number, end: number): void {
+  #keep(buffer: ReceiveBuffer, at: number, end: number): void {
     buffer.pins++
     this.#tails.push({ buffer, at, end })
   }
 
   /** True: the next request has to wait. */
   get #full(): boolean {
-    return this.#parked || this.#busy
+    return this.#parked || this.#payload.waits || this.#tired || this.#busy
   }
 
   get #busy(): boolean {
@@ -190,10 +214,15 @@ export class Requests {
     let at = from
     let batchBytes = batchBytesFirst
     while (!this.#stopped) {
-      if (this.#payload !== undefined) {
-        at += this.#fill(this.#payload, buffer, at, end)
-        if (this.#filled < this.#payload.length || this.#full) break
-        this.#runPayload(this.#payload)
+      if (this.#payload.isOpen) {
+        if (this.#payload.waits && this.#refuseAll) {
+          this.#abandonPayload()
+          continue
+        }
+        if (this.#payload.waits && !this.#payload.goOn()) break
+        at += this.#payload.fill(buffer.bytes, at, end)
+        if (this.#payload.missingBytes > 0 || this.#full) break
+        this.#runPayload()
       } else if (this.#skip > 0) {
         const skipped = Math.min(this.#skip, end - at)
         this.#skip -= skipped
@@ -213,13 +242,24 @@ export class Requests {
         this.#headLength = 0
         at = this.#next(this.#head, 0, buffer, at, end)
       } else at = this.#next(buffer, at, buffer, at + headerBytes, end)
+      if (--this.#untilLook < 0) this.#lookAtClock()
       if (this.#replies.batchBytes >= batchBytes) {
         this.#replies.flush()
         // The client is awake: for the rest a few large writes are the cheapest.
         batchBytes = Math.min(2 * batchBytes, batchBytesMax)
       }
     }
-    if (at < end && !this.#stopped) this.keep(buffer, at, end)
+    if (at < end && !this.#stopped) this.#keep(buffer, at, end)
+  }
+
+  /** Ends the turn when its time is over. The clock of a turn starts with its first look. */
+  #lookAtClock(): void {
+    const { type, length } = this.#request
+    const now = performance.now()
+    if (this.#turnEndsAt === Number.POSITIVE_INFINITY) this.#turnEndsAt = now + turnMs
+    else if (now >= this.#turnEndsAt) this.#tired = true
+    const isFast = (type === NBD_CMD_READ || type === NBD_CMD_WRITE) && length <= receiveBytes
+    this.#untilLook = isFast ? requestsPerLook : 0
   }
 
   /**
@@ -251,6 +291,7 @@ export class Requests {
     this.#parked = false
     const refused = this.#refuse(request, payload)
     if (refused) {
+      this.#share.cancel()
       if (payload > payloadDrainBytesMax) {
         this.#events.lost(`${commandName(request.type)} with a payload of ${payload} bytes`)
         return end
@@ -261,10 +302,8 @@ export class Requests {
       if (payload === 0) this.#commands.refuse(request, refused)
       return at
     }
-    // What has come whole, in a chunk of a stream's own, takes no more memory.
-    const isHere = payload > 0 && end - at >= payload
-    const bytes = isHere ? 0 : budgeted(request)
-    if (bytes > 0 && !this.#share.reserve(bytes)) {
+    const bytes = readBudget(request)
+    if (bytes > 0 && !this.#share.reserve(bytes, this.#wake)) {
       this.#parked = true
       return at
     }
@@ -272,6 +311,7 @@ export class Requests {
       this.#commands.run(request, noBytes)
       return at
     }
+    const isHere = end - at >= payload
     if (!isHere || request.type === NBD_CMD_BLOCK_STATUS) {
       this.#expect(request, payload, payload - (end - at))
       return at
@@ -295,38 +335,24 @@ export class Requests {
     }
   }
 
-  /** Finds memory for a payload of which so many bytes are still to come. */
+  /** Finds memory for a payload of which `missing` bytes are still to come. */
   #expect(request: Request, payload: number, missing: number): void {
     const isLarge = request.type === NBD_CMD_WRITE && missing >= receiveIntoPlaceBytes
-    const window = isLarge ? this.#commands.window(request) : undefined
-    this.#inWindow = window !== undefined
-    if (window) this.#share.release(budgeted(request))
-    this.#payload = window ?? this.#pool.take(payload)
-    this.#filled = 0
+    this.#payload.begin(payload, isLarge ? this.#commands.window(request) : undefined)
   }
 
-  #fill(payload: Uint8Array, buffer: ReceiveBuffer, at: number, end: number): number {
-    const taken = Math.min(payload.length - this.#filled, end - at)
-    payload.set(buffer.bytes.subarray(at, at + taken), this.#filled)
-    this.#filled += taken
-    return taken
+  /** The rest of a payload that no layer has seen is thrown away. */
+  #abandonPayload(): void {
+    this.#refused = shutdown
+    this.#skip = this.#payload.abandon()
   }
 
-  #runPayload(payload: Uint8Array): void {
-    this.#payload = undefined
+  #runPayload(): void {
+    const { bytes, inWindow, release } = this.#payload.take()
     // The device has lent its memory, so it has been reached: the write is in flight, whatever came since.
-    if (this.#inWindow) {
-      void this.#commands.run(this.#request, payload)
-      return
-    }
-    const bytes = budgeted(this.#request)
-    const done = () => {
-      this.#pool.give(payload)
-      this.#share.release(bytes)
-    }
-    const waiting = this.#runWith(payload)
-    if (waiting) void waiting.then(done)
-    else done()
+    const waiting = inWindow ? this.#commands.run(this.#request, bytes) : this.#runWith(bytes)
+    if (waiting) void waiting.then(release)
+    else release()
   }
 
   #runWith(payload: Uint8Array): Promise<void> | undefined {

@@ -9,6 +9,7 @@ import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import { type Agreement, Commands } from './commands.js'
 import type { Gate } from './concurrency.js'
+import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
 import type { MemoryShare } from './memory-budget.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import { ReplyQueue } from './reply-queue.js'
@@ -16,7 +17,9 @@ import { type RequestEvents, Requests } from './requests.js'
 import type { Transport } from './transport.js'
 
 /** What the phase tells its connection. */
-export interface TransmissionEvents extends RequestEvents {
+export interface TransmissionEvents extends Omit<RequestEvents, 'memoryFree'> {
+  /** The client is gone, as the system says. */
+  gone(): void
   /** Something was received, answered or sent. */
   active(): void
   /** Something threw that never should: an assertion of ours, or a mistake. */
@@ -32,6 +35,7 @@ export interface TransmissionParts {
   readonly gate: Gate
   readonly share: MemoryShare
   readonly busyPoll: BusyPoll
+  readonly hangUps: HangUpWatch
   /** Makes a stream take more at once, where that can be. */
   widen(stream: Duplex): void
   readonly log: Log
@@ -42,8 +46,8 @@ export class Transmission {
   readonly #transport: Transport
   readonly #buffers: ReceiveBuffers
   readonly #gate: Gate
-  readonly #share: MemoryShare
   readonly #busyPoll: BusyPoll
+  readonly #hangUps: HangUpWatch
   readonly #widen: TransmissionParts['widen']
   readonly #events: TransmissionEvents
   readonly #replies: ReplyQueue
@@ -53,13 +57,19 @@ export class Transmission {
   #inPlace = false
   /** Large payloads are coming: each is to be received into its place, all but its first bytes. */
   #bulk = false
-  /** False while the client is held back. */
-  #reading = false
+  /** False while the client is held back: what comes is kept, and not looked at. */
+  #open = false
+  /** False while nothing is received; undefined before the first look. */
+  #reading: boolean | undefined
   #waitsForGate = false
-  #waitsForMemory = false
+  /** The turn of this client is over, and the next one is to come. */
+  #yields = false
+  #receivedBytes = 0
   #widened = false
   #flushScheduled = false
   #ended = false
+  /** Chunks that came while requests were looked at: what is in hand comes first. */
+  readonly #late: Uint8Array[] = []
   /** While requests are looked at, nothing is at rest, whatever the counts say. */
   #looking = false
 
@@ -68,15 +78,21 @@ export class Transmission {
     this.#transport = transport
     this.#buffers = buffers
     this.#gate = gate
-    this.#share = share
     this.#busyPoll = busyPoll
+    this.#hangUps = parts.hangUps
     this.#widen = parts.widen
     this.#events = events
-    this.#replies = new ReplyQueue(transport.stream, pool, agreement.mode, () => this.#taken())
+    this.#replies = new ReplyQueue(transport, pool, agreement.mode, () => this.#taken())
     this.#commands = new Commands(agreement, this.#replies, pool, gate, share, log, {
       settled: () => this.#settled(),
+      bug: (error) => events.bug(error),
     })
-    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, share, events)
+    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, share, {
+      disconnected: () => events.disconnected(),
+      lost: (why) => events.lost(why),
+      // Not at once: another connection, in the midst of something, has given the memory back.
+      memoryFree: () => process.nextTick(() => this.#memoryFree()),
+    })
   }
 
   /** Requests that wait for their device. */
@@ -92,6 +108,11 @@ export class Transmission {
   /** True while it is the client's turn: to take answers, or to send the rest of a request. */
   get waitsForClient(): boolean {
     return this.#replies.pendingBytes > 0 || this.#requests.starved
+  }
+
+  /** Bytes that the client has sent and taken. */
+  get movedBytes(): number {
+    return this.#receivedBytes + this.#replies.takenBytes
   }
 
   /** True when everything received was answered, and the socket has taken the answers. */
@@ -120,6 +141,7 @@ export class Transmission {
   /** Nothing more is looked at or answered. What was queued is thrown away. */
   end(): void {
     this.#ended = true
+    this.#hangUps.end(this.#transport.stream)
     this.#commands.mute()
     this.#requests.stop()
     this.#replies.discard()
@@ -137,10 +159,11 @@ export class Transmission {
    * `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so.
    */
   received(length: number, chunk: Uint8Array | undefined): boolean {
+    this.#receivedBytes += length
     // Within one process an answer, or a callback, may bring in the next request before it returns.
-    if (this.#looking && chunk) this.#requests.keep(new ReceiveBuffer(chunk), 0, length)
+    if (this.#looking && chunk) this.#late.push(chunk)
     else this.#look(() => this.#receive(length, chunk))
-    return this.#reading
+    return this.#reading ?? false
   }
 
   #receive(length: number, chunk: Uint8Array | undefined): void {
@@ -156,9 +179,14 @@ export class Transmission {
   /** Looks at requests, sends the answers, sees to what comes next. What throws here is a mistake of ours. */
   #look(work: () => void): void {
     this.#looking = true
+    if (!this.#yields) this.#requests.beginTurn()
     try {
       work()
-      while (this.#requests.resumable && !this.#ended) this.#requests.resume()
+      do {
+        for (let chunk = this.#late.shift(); chunk; chunk = this.#late.shift())
+          this.#receive(chunk.length, chunk)
+        while (this.#requests.resumable && !this.#ended) this.#requests.resume()
+      } while (this.#late.length > 0)
       this.#looking = false
       this.#afterBatch()
     } catch (error) {
@@ -169,13 +197,15 @@ export class Transmission {
 
   #afterBatch(): void {
     if (this.#ended) return
-    // Before the answers go: it may be they that hold the memory.
-    if (this.#requests.parked) this.#waitForMemory()
     this.#write()
     if (this.#commands.inFlight === 0) this.#busyPoll.expect()
-    const { open } = this.#requests
-    if (open && !this.#reading) this.#transport.resume()
-    this.#reading = open
+    const { open, listening, tired } = this.#requests
+    this.#open = open
+    this.#read(open || listening)
+    if (tired && !this.#yields) {
+      this.#yields = true
+      setImmediate(this.#nextTurn)
+    }
     // A gate that is shared may be full of others' requests: then it is the gate that tells when to go on.
     if (!open && this.#gate.full && !this.#waitsForGate) {
       this.#waitsForGate = true
@@ -187,21 +217,32 @@ export class Transmission {
     this.#events.active()
   }
 
-  #waitForMemory(): void {
-    if (this.#waitsForMemory) return
-    this.#waitsForMemory = true
-    // Not at once: whoever gives it back is in the midst of something, and it may be we.
-    this.#share.whenReleased(() =>
-      process.nextTick(() => {
-        this.#waitsForMemory = false
-        this.#goOn()
-      }),
-    )
+  #read(reading: boolean): void {
+    if (reading === this.#reading) return
+    this.#reading = reading
+    const { stream } = this.#transport
+    if (reading) {
+      this.#hangUps.end(stream)
+      this.#transport.resume()
+    } else this.#hangUps.begin(stream, () => this.#events.gone())
+  }
+
+  #nextTurn = (): void => {
+    this.#yields = false
+    this.#goOn()
+  }
+
+  #memoryFree(): void {
+    if (this.#ended) return
+    // What a client that is gone has asked for would be read for nobody, one request after the other.
+    if (hasHungUp(this.#transport.stream)) this.#events.gone()
+    else this.#goOn()
   }
 
   /** There may be room again: goes on with what was received, then with receiving. */
   #goOn(): void {
-    if (!this.#reading && !this.#ended && !this.#looking) this.#look(() => this.#requests.resume())
+    if (!this.#open && !this.#yields && !this.#ended && !this.#looking)
+      this.#look(() => this.#requests.resume())
   }
 
   #write(): void {

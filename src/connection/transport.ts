@@ -23,6 +23,12 @@ export interface Receiver {
 
 export interface Transport {
   readonly stream: Duplex
+  /**
+   * True: once `stream.writableLength` is 0, the stream has no more use for the memory that was written. A
+   * socket has given the bytes to the system then. Any other stream may have passed the very chunk on to its
+   * reader.
+   */
+  readonly copies: boolean
   /** Begins to read, or goes on after `received` returned false. */
   resume(): void
 }
@@ -38,7 +44,7 @@ export function overStream(stream: Duplex): Connect {
       if (!receiver.received(chunk.length, chunk)) stream.pause()
     })
     watchEnd(stream, receiver)
-    return { stream, resume: () => void stream.resume() }
+    return { stream, copies: stream instanceof Socket, resume: () => void stream.resume() }
   }
 }
 
@@ -64,7 +70,7 @@ export function overDescriptor(fd: number): Connect {
 /** It receives into memory of ours. */
 function receiveInto(stream: Socket, receiver: Receiver): Transport {
   watchEnd(stream, receiver)
-  return { stream, resume: () => void stream.resume() }
+  return { stream, copies: true, resume: () => void stream.resume() }
 }
 
 function onReadOf(receiver: Receiver): OnRead {

@@ -18,7 +18,7 @@ export class GeneratedBytes {
   }
 
   read(offset: number, length: number, alloc: Alloc): Uint8Array {
-    const target = alloc(length)
+    const target = alloc(length, 'uninitialized')
     for (let done = 0; done < length; ) {
       const piece = this.#piece(offset + done, length - done)
       target.set(piece, done)

@@ -57,6 +57,8 @@ export interface Libc {
   pipe(): readonly [read: number, write: number]
   /** Another descriptor of the same open file or socket, closed on its own. */
   duplicate(fd: number): number
+  /** True where the other end of a socket is closed, both ways, or was reset. */
+  hasHungUp(fd: number): boolean
   /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
   peerCredentials(fd: number): Credentials | undefined
 }
@@ -126,6 +128,8 @@ const SEEK_HOLE = 4
 const SOL_SOCKET = 1
 const SO_SNDBUF = 7
 const SO_PEERCRED = 17
+const POLLERR = 8
+const POLLHUP = 16
 const F_DUPFD_CLOEXEC = 1030
 const O_CLOEXEC = 0o2000000
 const BLKDISCARD = 0x1277
@@ -158,6 +162,9 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   >('int getsockopt(int fd, int level, int name, void *value, void *length)')
   const setsockopt = declare<[fd: number, level: number, name: number, value: Int32Array, length: number]>(
     'int setsockopt(int fd, int level, int name, void *value, uint32_t length)',
+  )
+  const poll = declare<[fds: Uint32Array, count: number, timeoutMs: number]>(
+    'int poll(void *fds, unsigned long count, int timeout)',
   )
   const preadv2 = declareOptional(() =>
     declare<[fd: number, iov: number, count: number, offset: number, flags: number]>(
@@ -263,6 +270,11 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
       const copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)
       if (copy < 0) throw errnoError(koffi, koffi.errno(), 'fcntl')
       return copy
+    },
+    hasHungUp(fd) {
+      // A descriptor, and 16 bits each of events asked for and found. Errors need not be asked for.
+      const pollfd = Uint32Array.of(fd, 0)
+      return poll(pollfd, 1, 0) > 0 && (((pollfd[1] ?? 0) >>> 16) & (POLLERR | POLLHUP)) !== 0
     },
     peerCredentials(fd) {
       const [value, length] = [new Uint32Array(3), Uint32Array.of(12)]

@@ -10,8 +10,23 @@ export interface OnRead {
 
 /** What Node keeps inside of a socket. */
 export interface Handle {
+  readonly bytesWritten?: number
+  /** Of those, bytes that the system has not taken yet. */
+  readonly writeQueueSize?: number
   setNoDelay?(on: boolean): void
   setKeepAlive?(on: boolean, delaySeconds: number): void
+}
+
+/**
+ * Bytes that the system has taken of what was written to a socket, also of a long write that is under way.
+ * Undefined for any other stream.
+ */
+export function takenBytes(stream: object): number | undefined {
+  const { _handle } = stream as { _handle?: Handle | null }
+  const { bytesWritten, writeQueueSize } = _handle ?? {}
+  return bytesWritten === undefined || writeQueueSize === undefined
+    ? undefined
+    : bytesWritten - writeQueueSize
 }
 
 /** One of the two. */

@@ -53,16 +53,40 @@ export const inFlightMax = 16
 export const inFlightBytesMax = 64 * MiB
 
 /**
- * A READ or WRITE of so much counts against `budgetBytes`: what is shorter is bounded by what one connection
- * may have in flight and unsent.
+ * A READ or WRITE of so much counts against the memory budget: what is shorter is bounded by what one
+ * connection may have in flight and unsent.
  */
 export const largeBytesMin = 128 * KiB
 
-/** Memory that the large requests of all clients may hold: three of the largest. */
-export const budgetBytes = 3 * payloadBytesMax
+/** Memory common to the large requests of all clients: two of the largest. */
+export const budgetBytes = 2 * payloadBytesMax
 
-/** A client that holds it while others wait is dropped after so long without a byte, in ms. */
+/**
+ * Memory that is divided among the connections: a request that fits into the share of its connection never
+ * waits for another client. Many connections get small shares, few get large ones.
+ */
+export const sharesBytes = 32 * MiB
+export const shareBytesMin = 256 * KiB
+export const shareBytesMax = 4 * MiB
+
+/** A large payload takes memory in steps of so much, as its bytes arrive. */
+export const payloadStepBytes = MiB
+
+/**
+ * A client that holds common memory while others wait is dropped when it sends and takes less than
+ * `paceBytesMin` in `stallMs`: 64 KiB a second, less than any link on which a disk can be used.
+ */
 export const stallMs = 10_000
+export const paceBytesMin = 640 * KiB
+
+/**
+ * Requests of one client are run for so long, in ms, before other clients get a turn: a client sends
+ * thousands of requests at once, and each may be slow.
+ */
+export const turnMs = 2
+
+/** Fast requests run between two looks at the clock. A look costs a tenth of a request. */
+export const requestsPerLook = 8
 
 /** Replies that the socket has not taken yet. Beyond it the connection stops reading. */
 export const outputBytesMax = 2 * MiB
@@ -104,6 +128,8 @@ assert.ok(optionBytesMax >= 4 * stringBytesMax && optionBytesMax <= optionDrainB
 assert.ok(statusPayloadBytesMax <= payloadBytesMax && payloadBytesMax <= payloadDrainBytesMax)
 assert.ok(inFlightBytesMax >= payloadBytesMax)
 assert.ok(largeBytesMin > receiveBytes && budgetBytes >= payloadBytesMax)
+assert.ok(shareBytesMin >= largeBytesMin && shareBytesMin <= shareBytesMax && shareBytesMax <= sharesBytes)
+assert.ok(payloadStepBytes >= receiveBytes && payloadStepBytes <= shareBytesMax)
 assert.ok(copyBytesMax + 64 <= outputBytes && outputBytes <= batchBytesMax && batchBytesMax <= outputBytesMax)
 assert.ok(batchBytesFirst <= batchBytesMax)
 assert.ok(bulkHeadBytes < receiveIntoPlaceBytes && receiveIntoPlaceBytes <= bulkBytesMin)

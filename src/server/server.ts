@@ -18,6 +18,7 @@ import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
 import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
+import { HangUpWatch } from '../connection/hang-up-watch.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overAccepted, overDescriptor, overStream } from '../connection/transport.js'
 import { BusyPoll } from '../lib/busy-poll.js'
@@ -189,6 +190,7 @@ class NbdServer implements Server {
       pool: new BufferPool(),
       busyPoll: new BusyPoll(busyPollUs),
       budget: new MemoryBudget(),
+      hangUps: new HangUpWatch(),
       widen,
       log: this.#log,
       gate: gates(concurrency, threads),

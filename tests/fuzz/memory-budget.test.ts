@@ -10,6 +10,7 @@ import { silentLog } from '../../src/api/log.js'
 import { BufferPool } from '../../src/connection/buffer-pool.js'
 import { Gate } from '../../src/connection/concurrency.js'
 import { ClientConnection, type Host } from '../../src/connection/connection.js'
+import { HangUpWatch } from '../../src/connection/hang-up-watch.js'
 import { MemoryBudget } from '../../src/connection/memory-budget.js'
 import { overStream } from '../../src/connection/transport.js'
 import { BusyPoll } from '../../src/lib/busy-poll.js'
@@ -22,11 +23,11 @@ const { BUDGET_RUNS = '60', BUDGET_FIRST = '1' } = process.env
 
 const size = 2 ** 22
 const limitBytes = 2 ** 20
-const lengths = [4096, largeBytesMin - 1, largeBytesMin, 300_000, limitBytes, limitBytes + 1]
+const lengths = [4096, largeBytesMin - 1, largeBytesMin, 300_000, limitBytes, limitBytes + 1, 2_500_000]
 
 /** Now it answers at once, now later, now it fails; its data is its own memory, or what it was given. */
 function disk(random: Random): DeviceInit {
-  const own = new Uint8Array(2 * limitBytes).fill(7)
+  const own = new Uint8Array(3 * limitBytes).fill(7)
   const memory = new Uint8Array(size)
   const sometimes = async <T>(work: () => T): Promise<T> => {
     for (let turns = random.below(4); turns > 0; turns--) await turn()
@@ -84,7 +85,7 @@ async function live(client: RawClient, random: Random): Promise<void> {
 
 async function run(seed: number): Promise<void> {
   const random = seeded(seed)
-  const budget = new MemoryBudget(limitBytes)
+  const budget = new MemoryBudget({ limitBytes, shareBytesMax: random.pick([0, 150_000, limitBytes]) })
   const host: Host = {
     links: [{ name: 'disk', instance: { open: () => disk(random) }, log: silentLog }],
     readOnly: false,
@@ -95,6 +96,7 @@ async function run(seed: number): Promise<void> {
     pool: new BufferPool(),
     busyPoll: new BusyPoll(0),
     budget,
+    hangUps: new HangUpWatch(),
     widen() {},
     log: silentLog,
     gate: () => new Gate(random.pick([1, 2, 16])),
@@ -107,7 +109,8 @@ async function run(seed: number): Promise<void> {
   })
   await Promise.all(clients)
   await Promise.all(connections.map(({ closed }) => closed))
-  assert.ok(budget.reserve(limitBytes), 'something is still reserved')
+  assert.equal(budget.usedBytes, 0, 'something is still reserved')
+  assert.equal(budget.wanted, false)
 }
 
 it(`memory that is asked for by many is given to all, and given back: ${BUDGET_RUNS} random runs`, async () => {

@@ -77,7 +77,7 @@ class HandleDevice {
   }
 
   read: DeviceInit['read'] = (offset, length, alloc) => {
-    const called = this.#handle.call('pread', [length, offset], { into: alloc(length) })
+    const called = this.#handle.call('pread', [length, offset], { into: alloc(length, 'uninitialized') })
     return called.then(({ status, output }) => {
       const got = dataLength(output)
       if (got === length) return output

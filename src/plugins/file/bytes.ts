@@ -46,7 +46,7 @@ export function reader(fd: number, { libc, patience, polledReads }: ReaderOption
     return patience.spend(() => readSync(fd, target, 0, target.length, offset)) ?? 0
   }
   return (offset, length, alloc) => {
-    const target = alloc(length)
+    const target = alloc(length, 'uninitialized')
     if (length > onLoopMax) return readRest(fd, target, offset, 0)
     const done = readCached(target, offset)
     if (done === length) return target

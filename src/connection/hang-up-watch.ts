@@ -1,0 +1,43 @@
+/**
+ * Notices clients that are gone while nothing is read of them. A client that has asked for more than there is
+ * room for is held back: its socket is not read, and the system tells of its end only to a reader.
+ */
+import type { Duplex } from 'node:stream'
+import { libc } from '../lib/libc.js'
+import { descriptorOf } from '../lib/socket-descriptor.js'
+
+/** Between two looks at all clients that are held back, in ms. */
+const intervalMs = 250
+
+/** True where both ways of a socket are closed. False too where that cannot be told. */
+export function hasHungUp(stream: Duplex): boolean {
+  const fd = descriptorOf(stream)
+  return fd !== undefined && (libc()?.hasHungUp(fd) ?? false)
+}
+
+/** One for all connections of a server. */
+export class HangUpWatch {
+  readonly #watched = new Map<Duplex, () => void>()
+  #timer: NodeJS.Timeout | undefined
+
+  /** Calls `gone` once the client at the other end is gone, unless the watch ends before. */
+  begin(stream: Duplex, gone: () => void): void {
+    this.#watched.set(stream, gone)
+    this.#timer ??= setInterval(() => this.look(), intervalMs).unref()
+  }
+
+  end(stream: Duplex): void {
+    this.#watched.delete(stream)
+    if (this.#watched.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  look(): void {
+    for (const [stream, gone] of [...this.#watched])
+      if (hasHungUp(stream)) {
+        this.end(stream)
+        gone()
+      }
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * The payload in hand: one that arrives in pieces. A large one takes memory of its client's budget in steps,
+ * as its bytes arrive, so that a client which announces much and sends little holds little.
+ */
+import { largeBytesMin, payloadStepBytes, receiveIntoPlaceBytes } from '../protocol/limits.js'
+import type { BufferPool } from './buffer-pool.js'
+import type { MemoryShare } from './memory-budget.js'
+
+/** A payload that is whole. */
+export interface WholePayload {
+  readonly bytes: Uint8Array
+  /** The bytes lie in memory that the device lent. */
+  readonly inWindow: boolean
+  /** Gives the memory back, unless the device lent it. */
+  release(): void
+}
+
+export class Payload {
+  readonly #pool: BufferPool
+  readonly #share: MemoryShare
+  readonly #wake: () => void
+  #bytes: Uint8Array | undefined
+  #inWindow = false
+  #filled = 0
+  /** Up to here there is memory for what arrives. */
+  #allowed = 0
+  #waits = false
+
+  /** `wake` is called when memory is there for a payload that waits. */
+  constructor(pool: BufferPool, share: MemoryShare, wake: () => void) {
+    this.#pool = pool
+    this.#share = share
+    this.#wake = wake
+  }
+
+  /** True from `begin` until `take` or `abandon`. */
+  get isOpen(): boolean {
+    return this.#bytes !== undefined
+  }
+
+  /** Bytes that have not arrived. */
+  get missingBytes(): number {
+    return this.#bytes === undefined ? 0 : this.#bytes.length - this.#filled
+  }
+
+  /** True while the rest waits for memory. */
+  get waits(): boolean {
+    return this.#waits
+  }
+
+  /** Begins a payload of `length` bytes, which is received into `window` where the device lent one. */
+  begin(length: number, window: Uint8Array | undefined): void {
+    this.#inWindow = window !== undefined
+    this.#bytes = window ?? this.#pool.take(length)
+    this.#filled = 0
+    const isCounted = window === undefined && length >= largeBytesMin
+    this.#allowed = isCounted ? 0 : length
+    if (isCounted) this.goOn()
+  }
+
+  /** Takes memory for the next step. False where the payload has to wait. */
+  goOn(): boolean {
+    const length = this.#bytes?.length ?? 0
+    if (this.#share.waits) return false
+    if (this.#filled < this.#allowed || this.#allowed === length) return true
+    const bytes = Math.min(payloadStepBytes, length - this.#allowed)
+    this.#waits = !this.#share.reserve(bytes, this.#wake, this.#allowed > 0)
+    if (!this.#waits) this.#allowed += bytes
+    return !this.#waits
+  }
+
+  /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
+  place(): Uint8Array | undefined {
+    // What arrives while the payload waits for memory waits elsewhere.
+    if (this.#waits || this.missingBytes < receiveIntoPlaceBytes) return undefined
+    return this.#bytes?.subarray(this.#filled, this.#allowed)
+  }
+
+  /** `length` bytes came into what `place` gave. */
+  receivedInPlace(length: number): void {
+    this.#filled += length
+    this.goOn()
+  }
+
+  /** Copies from `source` as far as there is memory; returns how many bytes were taken. */
+  fill(source: Uint8Array, from: number, end: number): number {
+    let at = from
+    while (this.#bytes !== undefined && at < end && this.missingBytes > 0 && this.goOn()) {
+      const taken = Math.min(this.#allowed - this.#filled, end - at)
+      this.#bytes.set(source.subarray(at, at + taken), this.#filled)
+      this.#filled += taken
+      at += taken
+    }
+    return at - from
+  }
+
+  /** The payload, which is whole: the next one may begin. */
+  take(): WholePayload {
+    const bytes = this.#bytes ?? new Uint8Array(0)
+    const inWindow = this.#inWindow
+    const counted = bytes.length >= largeBytesMin ? bytes.length : 0
+    this.#bytes = undefined
+    const release = () => {
+      if (inWindow) return
+      this.#pool.give(bytes)
+      this.#share.release(counted)
+    }
+    return { bytes, inWindow, release }
+  }
+
+  /** Gives the memory back in the midst of a payload; returns how many bytes have not arrived. */
+  abandon(): number {
+    const { missingBytes } = this
+    this.#share.cancel()
+    this.#waits = false
+    if (this.#bytes !== undefined && !this.#inWindow) {
+      this.#pool.give(this.#bytes)
+      if (this.#bytes.length >= largeBytesMin) this.#share.release(this.#allowed)
+    }
+    this.#bytes = undefined
+    return missingBytes
+  }
+}
