@@ -4,8 +4,10 @@ import {
   checkDelay,
   checkProbability,
   checkRange,
+  descriptorMax,
   parseBoolean,
   parseDelay,
+  parseDescriptor,
   parseInteger,
   parseProbability,
   parseSize,
@@ -144,6 +146,16 @@ export const param = {
       placeholder: 'N',
       parse: (text) => parseInteger(text, min, max),
       check: expect('a number', isNumber, (n) => checkRange(n, min, max)),
+      ...options,
+    }
+  },
+  /** The number of a file descriptor, from `min` on: on the command line one that was inherited. */
+  descriptor<const O extends Options<number> & { min?: number }>(options: O): Param<number> & O {
+    const inRange = (fd: number) => checkRange(fd, options.min ?? 0, descriptorMax)
+    return {
+      placeholder: 'FD',
+      parse: (text) => parseDescriptor(text, options.min ?? 0),
+      check: expect('a number', isNumber, inRange),
       ...options,
     }
   },

@@ -4,6 +4,7 @@
  */
 import { closeSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
+import { whyNotInherited } from './inherited.js'
 
 const sizeUnits: Record<string, number> = {
   b: 1,
@@ -41,6 +42,16 @@ export function checkRange(value: number, min: number, max: number): number {
   if (!Number.isSafeInteger(value) || value < min || value > max)
     throw new Error(`${value} is out of range: expected an integer from ${min} to ${max}`)
   return value
+}
+
+export const descriptorMax = 2 ** 31 - 1
+
+/** The number of a file descriptor that was inherited. */
+export function parseDescriptor(text: string, min: number): number {
+  const fd = parseInteger(text, min, descriptorMax)
+  const why = whyNotInherited(fd)
+  if (why !== undefined) throw new Error(why)
+  return fd
 }
 
 /** A boolean (nbdkit_parse_bool(3)). */
@@ -101,7 +112,7 @@ export function readPassword(text: string): string {
     return typedLine()
   }
   if (!text.startsWith('-')) return text
-  const fd = parseInteger(text.slice(1), 0, 2 ** 31 - 1)
+  const fd = parseDescriptor(text.slice(1), 0)
   if (fd <= 2) throw new Error(`password "-${fd}" cannot be read from stdin, stdout or stderr`)
   try {
     return firstLine(readFileSync(fd, 'utf8'))

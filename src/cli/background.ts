@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
-import { inheritedDescriptors } from './descriptors.js'
+import { inheritedDescriptors } from '../api/inherited.js'
 import { complain } from './output.js'
 import { readyVariable } from './starter.js'
 

@@ -1,5 +1,6 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { ConfigError, messageOf } from '../api/errors.js'
+import { rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { findAll, loadLayers } from './layers.js'
 import type { Found } from './modules.js'
@@ -12,6 +13,7 @@ import { starter } from './starter.js'
 /** Returns the exit status. */
 async function main(argv: readonly string[]): Promise<number> {
   const startedBy = starter()
+  rememberInherited()
   const { settings, words } = parseOptions(argv)
   nameProgram(settings.name)
   if (settings.task !== 'serve') return describe(settings.task, settings, words)

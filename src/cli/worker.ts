@@ -4,6 +4,7 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { ConfigError, messageOf } from '../api/errors.js'
+import { rememberInherited } from '../api/inherited.js'
 import { createServer } from '../server/server.js'
 import { type LayerWords, loadLayers } from './layers.js'
 import { type Level, messageLog } from './log.js'
@@ -17,6 +18,7 @@ export interface WorkerData {
   readonly settings: Settings
   readonly words: LayerWords
   readonly shared: readonly unknown[]
+  readonly inherited: readonly number[]
 }
 
 /** What a thread is told. */
@@ -34,7 +36,11 @@ export type Report =
   | { readonly crashed: string }
   | { readonly stuck: string }
 
-async function work(port: MessagePort, { number, settings, words, shared }: WorkerData): Promise<void> {
+async function work(
+  port: MessagePort,
+  { number, settings, words, shared, inherited }: WorkerData,
+): Promise<void> {
+  rememberInherited(inherited)
   const report = (what: Report) => port.postMessage(what)
   const write = (text: string, level: Level) => report({ log: `worker ${number}: ${text}`, level })
   const log = messageLog(settings.verbose, write)

@@ -6,6 +6,7 @@ import { Socket, type Server as SocketServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { ConfigError, messageOf } from '../api/errors.js'
+import { inheritedAtStart } from '../api/inherited.js'
 import { resolveValues } from '../api/params.js'
 import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
@@ -132,8 +133,9 @@ export class WorkerServer implements Served {
         definition.share?.(resolveValues(definition.name, definition.params, inputs)),
       ),
     )
+    const inherited = inheritedAtStart()
     const ready = Array.from({ length: count }, (_, index) =>
-      this.#startThread({ number: index + 1, settings, words, shared }),
+      this.#startThread({ number: index + 1, settings, words, shared, inherited }),
     )
     await Promise.all(ready)
   }

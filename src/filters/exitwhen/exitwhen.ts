@@ -13,8 +13,7 @@ export default defineFilter({
   params: {
     fileCreated: param.path({ keys: ['exit-when-file-created'], doc: 'Stop when this file exists.' }),
     fileDeleted: param.path({ keys: ['exit-when-file-deleted'], doc: 'Stop when this file is gone.' }),
-    pipeClosed: param.int({
-      max: numberMax,
+    pipeClosed: param.descriptor({
       keys: ['exit-when-pipe-closed'],
       doc: 'Stop when the other end of the pipe with this file descriptor is closed.',
     }),

@@ -16,8 +16,8 @@ export default definePlugin({
   params: {
     file: param.path({ magic: true, doc: 'The file or block device to serve.' }),
     dir: param.path({ doc: 'Serve the files of this directory, by export name.' }),
-    fd: param.int({ min: 3, max: 2 ** 31 - 1, doc: 'Serve this inherited file descriptor.' }),
-    dirfd: param.int({ min: 3, max: 2 ** 31 - 1, doc: 'The same as dir, for an inherited descriptor.' }),
+    fd: param.descriptor({ min: 3, doc: 'Serve this inherited file descriptor.' }),
+    dirfd: param.descriptor({ min: 3, doc: 'The same as dir, for an inherited descriptor.' }),
     cache: param.oneOf(['default', 'none'], {
       default: 'default',
       doc: 'none: try not to keep what is read and written in the page cache.',
