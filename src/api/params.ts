@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { absolutePath, requireUtf8 } from './byte-text.js'
 import { ConfigError, messageOf } from './errors.js'
 import {
   checkDelay,
@@ -27,6 +27,8 @@ export interface Param<T = unknown> {
   readonly default?: T
   /** It takes a bare word (nbdkit(1), "Magic parameters"). */
   readonly magic?: boolean
+  /** The layer turns it into bytes itself, so its text need not be UTF-8 (byte-text.ts). */
+  readonly bytes?: boolean
   /** It takes, by key, each `key=value` that no layer declares. */
   readonly others?: boolean
   /** It takes, in order, each `key=value` that no layer declares, and each further bare word. */
@@ -47,6 +49,7 @@ interface Options<T> {
   readonly required?: boolean
   readonly default?: T
   readonly magic?: boolean
+  readonly bytes?: boolean
 }
 
 type ValueOf<X> = X extends Param<infer T> ? T : never
@@ -137,7 +140,10 @@ export const param = {
   /** A file's name, made absolute at once: a server may change its directory later. */
   path: make('PATH', absolute, expect('a path', isString, absolute)),
   /** `-`, `-FD` and `+FILE` read it from elsewhere. A value in code is taken as it is on a command line. */
-  password: make('PASSWORD', readPassword, expect('a string', isString, readPassword)),
+  password<const O extends Options<string>>(options: O): Param<string> & O {
+    const check = expect('a string', isString, readPassword)
+    return { placeholder: 'PASSWORD', bytes: true, parse: readPassword, check, ...options }
+  },
   /** An integer from `min` to `max`. */
   int<const O extends Options<number> & { min?: number; max?: number }>(options: O): Param<number> & O {
     const min = options.min ?? 0
@@ -180,7 +186,7 @@ export const param = {
 
 function absolute(path: string): string {
   if (path === '') throw new Error('the file name is empty')
-  return resolve(path)
+  return absolutePath(path)
 }
 
 /** The keys by which a parameter is given on the command line. */
@@ -211,13 +217,30 @@ export function resolveValues<P extends Params>(
       values[name] = parameter.default
     } else {
       try {
-        values[name] = typeof input === 'string' ? parameter.parse(input) : parameter.check(input)
+        values[name] = resolveValue(parameter, input)
       } catch (error) {
         throw new ConfigError(`${layer}: ${key}: ${messageOf(error)}`, { cause: error })
       }
     }
   }
   return values as Values<P>
+}
+
+/** @throws Error for a text that is not UTF-8, where the layer would change its bytes. */
+function resolveValue({ parse, check, bytes, others, settings }: Param, input: unknown): unknown {
+  if (!bytes && typeof input === 'string') requireUtf8(input)
+  if (!bytes && (others || settings)) for (const text of textsIn(input)) requireUtf8(text)
+  const value = typeof input === 'string' ? parse(input) : check(input)
+  // The path of a directory that is not UTF-8 may have come before it.
+  if (!bytes && typeof value === 'string') requireUtf8(value)
+  return value
+}
+
+/** Of values by their keys, or of a list of pairs. */
+function textsIn(input: unknown): string[] {
+  return Object.entries(input ?? {})
+    .flat(2)
+    .filter(isString)
 }
 
 /** For a message: the keys that a layer knows. */

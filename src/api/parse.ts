@@ -4,6 +4,7 @@
  */
 import { closeSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
+import { fsPath, isUtf8, textOfBytes } from './byte-text.js'
 import { whyNotInherited } from './inherited.js'
 
 const sizeUnits: Record<string, number> = {
@@ -106,7 +107,13 @@ export function checkProbability(value: number): number {
  * line of an inherited file descriptor, `-` for a line typed at the terminal.
  */
 export function readPassword(text: string): string {
-  if (text.startsWith('+')) return firstLine(readFileSync(text.slice(1), 'utf8'))
+  const password = passwordOf(text)
+  if (isUtf8(password)) return password
+  throw new Error('the password is not UTF-8')
+}
+
+function passwordOf(text: string): string {
+  if (text.startsWith('+')) return firstLine(readFileSync(fsPath(text.slice(1))))
   if (text === '-') {
     if (!isatty(0)) throw new Error('password "-" is read from a terminal, and standard input is none')
     return typedLine()
@@ -115,7 +122,7 @@ export function readPassword(text: string): string {
   const fd = parseDescriptor(text.slice(1), 0)
   if (fd <= 2) throw new Error(`password "-${fd}" cannot be read from stdin, stdout or stderr`)
   try {
-    return firstLine(readFileSync(fd, 'utf8'))
+    return firstLine(readFileSync(fd))
   } finally {
     closeSync(fd)
   }
@@ -127,9 +134,9 @@ function typedLine(): string {
   const byte = Buffer.alloc(1)
   const line: number[] = []
   while (readSync(0, byte) === 1 && byte[0] !== 10) line.push(byte[0] ?? 0)
-  return Buffer.from(line).toString()
+  return textOfBytes(Buffer.from(line))
 }
 
-function firstLine(text: string): string {
-  return text.split('\n', 1)[0] ?? ''
+function firstLine(text: Buffer): string {
+  return textOfBytes(text).split('\n', 1)[0] ?? ''
 }

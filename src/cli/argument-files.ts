@@ -1,26 +1,67 @@
-/** `@FILE` on the command line: the lines of a file, each as an argument of its own. */
-import { readFileSync } from 'node:fs'
+/** `@PATH` on the command line: the lines of a file, each as an argument of its own. */
+import { closeSync, openSync, readSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { absolutePath, fsPath, showBytes, textOfBytes } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 
+/** In bytes: a device, or a pipe that nobody ends, would take all memory. */
+const fileMax = 2 ** 20
+
+/** Files that name one another: more than anybody writes by hand. */
+const depthMax = 10
+
 /**
- * What stands for a word that follows the plugin; undefined for a word that stands for itself. Blank lines
- * and lines that begin with `#` are skipped; the blanks around a line are not part of it.
+ * What stands for a word that follows the plugin; undefined for a word that stands for itself. A word is a
+ * file where it begins with `@` and has a `/`: other words that begin with `@` are values. Blank lines and
+ * lines that begin with `#` are skipped; the blanks around a line are not part of it. A line may be a file
+ * again, whose name is relative to the directory of the first.
  *
- * @throws ConfigError when the file cannot be read.
+ * @throws ConfigError when the file cannot be read, is too long or is no text.
  */
 export function argumentsInFile(word: string): readonly string[] | undefined {
-  if (!word.startsWith('@')) return undefined
-  const path = word.slice(1)
+  return isFile(word) ? linesOf(word, absolutePath(word.slice(1)), 1) : undefined
+}
+
+function isFile(word: string): boolean {
+  return word.startsWith('@') && word.includes('/')
+}
+
+function linesOf(word: string, path: string, depth: number): string[] {
   try {
-    if (path === '') throw new Error('the name of the file is missing')
-    const lines = readFileSync(path, 'utf8')
+    if (depth > depthMax) throw new Error(`more than ${depthMax} files of arguments name one another`)
+    const lines = readText(path)
       .split('\n')
       .map((line) => line.trim())
-    return lines.filter((line) => line !== '' && !line.startsWith('#'))
+      .filter((line) => line !== '' && !line.startsWith('#'))
+    return lines.flatMap((line) =>
+      isFile(line) ? linesOf(line, resolve(dirname(path), line.slice(1)), depth + 1) : [line],
+    )
   } catch (error) {
-    const otherwise = 'a value that begins with @ is given with its key, as in KEY=@VALUE'
-    throw new ConfigError(`${word}: cannot read arguments: ${messageOf(error)} (${otherwise})`, {
-      cause: error,
-    })
+    if (error instanceof ConfigError) throw error
+    const otherwise = 'a value that begins with @ and has a / is given with its key, as in KEY=@VALUE'
+    const message = `${showBytes(word)}: cannot read arguments: ${messageOf(error)} (${otherwise})`
+    throw new ConfigError(message, { cause: error })
+  }
+}
+
+/** Read once, and never to look at its length before: it may be a pipe. */
+function readText(path: string): string {
+  const bytes = readBounded(path)
+  const nul = bytes.indexOf(0)
+  if (nul >= 0) throw new Error(`it is no text: byte ${nul} is a NUL`)
+  return textOfBytes(bytes)
+}
+
+function readBounded(path: string): Buffer {
+  const fd = openSync(fsPath(path), 'r')
+  try {
+    const bytes = Buffer.alloc(fileMax + 1)
+    let length = 0
+    for (let got = 1; got > 0 && length <= fileMax; length += got)
+      got = readSync(fd, bytes, length, bytes.length - length, null)
+    if (length > fileMax) throw new Error(`it has more than ${fileMax} bytes`)
+    return bytes.subarray(0, length)
+  } finally {
+    closeSync(fd)
   }
 }

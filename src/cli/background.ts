@@ -3,12 +3,15 @@
  * that was open here, and tells us through a pipe when clients can connect. Until then its standard output
  * and error are ours, so that whoever started us reads there why it failed.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { inheritedDescriptors } from '../api/inherited.js'
+import { spawn } from '../lib/spawn.js'
 import { complain } from './output.js'
+import type { CommandLine } from './parse-options.js'
+import { rawArguments } from './raw-arguments.js'
 import { readyVariable } from './starter.js'
 
 /**
@@ -16,10 +19,10 @@ import { readyVariable } from './starter.js'
  *
  * @returns the exit status: 0, or what the copy ended with.
  */
-export async function startInBackground(argv: readonly string[]): Promise<number> {
+export async function startInBackground(commandLine: CommandLine): Promise<number> {
   for (let tries = 1; ; tries++) {
     try {
-      const { child, ready } = startCopy(argv)
+      const { child, ready } = startCopy(commandLine)
       return await outcome(child, ready)
     } catch (error) {
       // Node opens files of its own meanwhile, in other threads: one was there, and is closed by now.
@@ -31,17 +34,21 @@ export async function startInBackground(argv: readonly string[]): Promise<number
 /** Far more than it takes: what is in the way is gone in some microseconds. */
 const triesMax = 10
 
-function startCopy(argv: readonly string[]): { readonly child: ChildProcess; readonly ready: Readable } {
+/** The words that it was started with show its user what it is; what counts is what it is told. */
+function startCopy(commandLine: CommandLine): { readonly child: ChildProcess; readonly ready: Readable } {
   const inherited = inheritedDescriptors()
   const readyFd = Math.max(...inherited) + 1
   const stdio = Array.from({ length: readyFd }, (_, fd) => (inherited.includes(fd) ? fd : 'ignore'))
-  const [, script = ''] = process.argv
-  const child = spawn(process.execPath, [...process.execArgv, script, ...argv], {
+  const [, script = '', ...words] = process.argv
+  const child = spawn(process.execPath, [...process.execArgv, script, ...rawArguments(words)], {
     detached: true,
     env: { ...process.env, [readyVariable]: String(readyFd) },
     stdio: [...stdio, 'pipe'],
   })
-  return { child, ready: child.stdio[readyFd] as Readable }
+  const ready = child.stdio[readyFd] as Duplex
+  // That it has ended is seen by its exit.
+  ready.on('error', () => {}).write(`${JSON.stringify(commandLine)}\n`)
+  return { child, ready }
 }
 
 /**

@@ -1,26 +1,27 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { ConfigError, messageOf } from '../api/errors.js'
-import { rememberInherited } from '../api/inherited.js'
+import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { findAll, loadLayers } from './layers.js'
 import type { Found } from './modules.js'
 import { complain, nameProgram, print } from './output.js'
 import { parseOptions } from './parse-options.js'
 import { socketsAreInherited } from './places.js'
+import { rawArguments } from './raw-arguments.js'
 import type { Settings, Task } from './settings.js'
 import { starter } from './starter.js'
 
 /** Returns the exit status. */
-async function main(argv: readonly string[]): Promise<number> {
+async function main(): Promise<number> {
   const startedBy = starter()
-  rememberInherited()
-  const { settings, words } = parseOptions(argv)
+  rememberInherited(inheritedDescriptors().filter((fd) => fd !== startedBy?.fd))
+  const { settings, words } = startedBy?.commandLine ?? parseOptions(rawArguments(process.argv.slice(2)))
   nameProgram(settings.name)
   if (settings.task !== 'serve') return describe(settings.task, settings, words)
   const [plugin, ...parameters] = words
   if (plugin === undefined) throw new ConfigError(noPlugin)
   if (goesIntoBackground(settings) && startedBy === undefined)
-    return (await import('./background.js')).startInBackground(argv)
+    return (await import('./background.js')).startInBackground({ settings, words })
   const layerWords = { plugin, filters: settings.filters, parameters }
   const layers = await loadLayers(layerWords)
   const { serve } = await import('./serve.js')
@@ -79,7 +80,7 @@ process.once('beforeExit', () => {
   process.exit(1)
 })
 
-main(process.argv.slice(2)).then(
+main().then(
   (status) => process.exit(status),
   (error: unknown) => {
     report(error)

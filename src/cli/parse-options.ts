@@ -6,6 +6,12 @@ import { missingOptions } from './missing-options.js'
 import { type Option, options } from './options.js'
 import { defaults, type Settings } from './settings.js'
 
+export interface CommandLine {
+  readonly settings: Settings
+  /** The plugin, and what follows it. */
+  readonly words: readonly string[]
+}
+
 /** Those that ask for different transports: no two of a row go together. */
 const exclusive: readonly (readonly [keyof Settings, string][])[] = [
   [
@@ -29,7 +35,7 @@ const exclusive: readonly (readonly [keyof Settings, string][])[] = [
  * @throws ConfigError for an option that is unknown, not here yet, has a bad value, or does not go with
  * another.
  */
-export function parseOptions(argv: readonly string[]): { settings: Settings; words: readonly string[] } {
+export function parseOptions(argv: readonly string[]): CommandLine {
   const known = [...options, ...missingOptions]
   const { options: given, words } = getopt(argv, known, argumentsInFile)
   let settings = defaults

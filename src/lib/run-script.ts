@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn } from './spawn.js'
 
 /** How a script ended: by itself with a status, or by a signal. */
 export interface ScriptEnd {

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { fsPath } from '../../api/byte-text.js'
 import { NbdError, type NbdErrorCode } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
@@ -19,7 +20,7 @@ const error = (key: string) => param.oneOf(codes, { keys: [`error-${key}`], doc:
 const rate = (key: string) =>
   param.probability({ keys: [`error-${key}-rate`], doc: `error-rate= for ${key} alone.` })
 const file = (key: string) =>
-  param.path({ keys: [`error-${key}-file`], doc: `error-file= for ${key} alone.` })
+  param.path({ keys: [`error-${key}-file`], bytes: true, doc: `error-file= for ${key} alone.` })
 
 /** Fails requests by chance (nbdkit-error-filter(1)). */
 export default defineFilter({
@@ -32,7 +33,11 @@ export default defineFilter({
       keys: ['error-rate'],
       doc: 'How many of the requests fail.',
     }),
-    file: param.path({ keys: ['error-file'], doc: 'Requests fail while this file exists, and else do not.' }),
+    file: param.path({
+      keys: ['error-file'],
+      bytes: true,
+      doc: 'Requests fail while this file exists, and else do not.',
+    }),
     readError: error('pread'),
     readRate: rate('pread'),
     readFile: file('pread'),
@@ -64,7 +69,7 @@ export default defineFilter({
       const path = values[`${kind}File`] ?? values.file
       if (probability === 0) return operation
       return (...args: A): R => {
-        if (Math.random() < probability && (path === undefined || existsSync(path)))
+        if (Math.random() < probability && (path === undefined || existsSync(fsPath(path))))
           throw new NbdError(code, `error: injected ${code} into ${kind}`)
         return operation(...args)
       }

@@ -1,6 +1,7 @@
 /** What can happen elsewhere, and how it is seen. */
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { MaybePromise } from '../../api/maybe.js'
@@ -19,7 +20,7 @@ export function fileDeleted(path: string, log: Log): Event {
 
 function exists(path: string, log: Log): boolean | undefined {
   try {
-    return statSync(path, { throwIfNoEntry: false }) !== undefined
+    return statSync(fsPath(path), { throwIfNoEntry: false }) !== undefined
   } catch (error) {
     log.error(`cannot tell whether ${path} exists: ${messageOf(error)}`)
     return undefined

@@ -11,8 +11,16 @@ export default defineFilter({
   name: 'exitwhen',
   description: 'stops the server, once it is idle, when a file, pipe, process or script says so',
   params: {
-    fileCreated: param.path({ keys: ['exit-when-file-created'], doc: 'Stop when this file exists.' }),
-    fileDeleted: param.path({ keys: ['exit-when-file-deleted'], doc: 'Stop when this file is gone.' }),
+    fileCreated: param.path({
+      keys: ['exit-when-file-created'],
+      bytes: true,
+      doc: 'Stop when this file exists.',
+    }),
+    fileDeleted: param.path({
+      keys: ['exit-when-file-deleted'],
+      bytes: true,
+      doc: 'Stop when this file is gone.',
+    }),
     pipeClosed: param.descriptor({
       keys: ['exit-when-pipe-closed'],
       doc: 'Stop when the other end of the pipe with this file descriptor is closed.',
@@ -25,6 +33,7 @@ export default defineFilter({
     }),
     script: param.string({
       keys: ['exit-when-script'],
+      bytes: true,
       doc: 'Stop when this script of the shell exits with status 88.',
     }),
     poll: param.delay({

@@ -1,5 +1,6 @@
 import { constants, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 
@@ -19,7 +20,7 @@ export async function openLog(path: string, append: boolean, log: Log): Promise<
   let file: FileHandle | undefined
   try {
     // Lines go to the end in either case: the file may be shared, or be emptied while the server runs.
-    file = await open(path, O_WRONLY | O_CREAT | O_APPEND | (append ? 0 : O_TRUNC))
+    file = await open(fsPath(path), O_WRONLY | O_CREAT | O_APPEND | (append ? 0 : O_TRUNC))
   } catch (error) {
     throw new ConfigError(`log: cannot open the log file: ${messageOf(error)}`, { cause: error })
   }

@@ -25,13 +25,13 @@ export default defineFilter({
   name: 'log',
   description: 'logs every request to a file or a script',
   params: {
-    file: param.path({ keys: ['logfile'], doc: 'Where the log is written.' }),
+    file: param.path({ keys: ['logfile'], bytes: true, doc: 'Where the log is written.' }),
     append: param.boolean({
       default: false,
       keys: ['logappend'],
       doc: 'Whether a file that exists is kept and added to.',
     }),
-    script: param.string({ keys: ['logscript'], doc: 'Run by the shell for each line.' }),
+    script: param.string({ keys: ['logscript'], bytes: true, doc: 'Run by the shell for each line.' }),
   },
   setup({ file: path, append, script: source }, server) {
     if (path === undefined && source === undefined) return {}

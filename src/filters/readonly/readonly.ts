@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
@@ -11,6 +12,7 @@ export default defineFilter({
   params: {
     file: param.path({
       keys: ['readonly-file'],
+      bytes: true,
       doc: 'The disk is read-only while this file exists; always, unless given.',
     }),
   },
@@ -27,7 +29,8 @@ export default defineFilter({
       const unlessProtected =
         <A extends unknown[]>(what: string, operation: (...args: A) => MaybePromise<void>) =>
         (...args: A) => {
-          if (existsSync(file)) throw new NbdError('EPERM', `${what}: the disk is read-only: ${file} exists`)
+          if (existsSync(fsPath(file)))
+            throw new NbdError('EPERM', `${what}: the disk is read-only: ${file} exists`)
           return operation(...args)
         }
       return {

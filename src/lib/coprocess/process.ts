@@ -1,10 +1,11 @@
 /** A process that answers calls, from its start to its end. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
+import { spawn } from '../spawn.js'
 import { killGroup, started } from '../started.js'
 import { writeAll } from '../write-all.js'
 import { Channel, type ChannelEvents } from './channel.js'

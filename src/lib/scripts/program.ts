@@ -1,10 +1,11 @@
 /** Runs a program once: gives it bytes to read, and takes what it prints. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { setMaxListeners } from 'node:events'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { libc } from '../libc.js'
+import { spawn } from '../spawn.js'
 import { killGroup, started } from '../started.js'
 
 export interface Program {

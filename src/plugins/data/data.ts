@@ -1,7 +1,9 @@
 import { totalmem } from 'node:os'
+import { bytesOfText } from '../../api/byte-text.js'
 import { ConfigError } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
+import { environmentVariable } from '../../lib/environment.js'
 import { allocators, ramDisk } from '../../lib/ram-disk.js'
 import { type Blob, bytes } from './blob.js'
 import { evaluate } from './evaluate.js'
@@ -14,22 +16,23 @@ export default definePlugin({
   params: {
     data: param.string({
       magic: true,
+      bytes: true,
       doc: 'The bytes, in a language of its own: a list of numbers, to begin with.',
     }),
     base64: param.string({ doc: 'The bytes, in base64.' }),
-    raw: param.string({ doc: 'The bytes themselves.' }),
+    raw: param.string({ bytes: true, doc: 'The bytes themselves.' }),
     size: param.size({ doc: 'Size of the disk: what is beyond is cut off, what is missing is zeroes.' }),
     allocator: param.oneOf(allocators, {
       default: 'sparse',
       doc: 'Take memory for what is written, or reserve it for the whole disk.',
     }),
-    variables: param.others({ keys: ['NAME'], doc: 'What $NAME stands for in the data.' }),
+    variables: param.others({ keys: ['NAME'], bytes: true, doc: 'What $NAME stands for in the data.' }),
   },
   async setup({ data, base64, raw, size, allocator, variables = {} }) {
     const content = await contentOf(
       { data, base64, raw },
       size ?? Number.POSITIVE_INFINITY,
-      (name) => ownOf(variables, name) ?? ownOf(process.env, name),
+      (name) => ownOf(variables, name) ?? environmentVariable(name),
     )
     const diskSize = size ?? content.length
     const length = Math.min(content.length, diskSize)
@@ -64,7 +67,7 @@ async function contentOf(
     throw new ConfigError(`data: exactly one of data=, base64= and raw= is required, got ${names}`)
   }
   if (key === 'data') return evaluate(parse(text, variable), wanted)
-  return bytes(key === 'raw' ? Buffer.from(text) : decodeBase64(text))
+  return bytes(key === 'raw' ? bytesOfText(text) : decodeBase64(text))
 }
 
 /** Buffer skips what is not base64, but a user should be told. Line breaks are usual, and do no harm. */

@@ -1,3 +1,4 @@
+import { showBytes } from '../../api/byte-text.js'
 import { ConfigError } from '../../api/errors.js'
 
 /** A text in the language of the `data` parameter: the parameter itself, or a variable that stands in it. */
@@ -22,5 +23,7 @@ export function errorAt({ source, at, token }: Place, message: string, cause?: u
   const where = `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`
   const shown = token.length > 40 ? `${token.slice(0, 40)}…` : token
   const inside = source.name === '' ? '' : `${source.name}, `
-  return new ConfigError(`data: ${inside}${where}: ${JSON.stringify(shown)}: ${message}`, { cause })
+  return new ConfigError(`data: ${inside}${where}: ${JSON.stringify(showBytes(shown))}: ${message}`, {
+    cause,
+  })
 }

@@ -1,9 +1,11 @@
 /** Reads the starts of files, and of what scripts print. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
+import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
+import { spawn } from '../../lib/spawn.js'
 import { type Blob, bytes, hole, sequence } from './blob.js'
 import { errorAt, type Place } from './place.js'
 
@@ -18,7 +20,7 @@ const sourceMax = 2 ** 30
 export async function readFileStart(path: string, wanted: number, place: Place): Promise<Blob> {
   if (wanted === 0) return hole(0)
   try {
-    return (await collect(createReadStream(path, { highWaterMark: 65536 }), wanted, place)).blob
+    return (await collect(createReadStream(fsPath(path), { highWaterMark: 65536 }), wanted, place)).blob
   } catch (error) {
     throw tellFrom(error, place)
   }
@@ -38,7 +40,7 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
   // Unheard, its rejection would end the process.
   closed.catch(() => {})
   try {
-    const { blob, ended } = await collect(child.stdout, wanted, place, () => endGroup(child))
+    const { blob, ended } = await collect(child.stdout as Readable, wanted, place, () => endGroup(child))
     const [status, signal] = await closed
     if (ended && status !== 0)
       throw errorAt(place, `the script ended with ${signal === null ? `status ${status}` : signal}`)

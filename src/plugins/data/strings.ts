@@ -1,4 +1,5 @@
 /** Strings between double quotes, with the escapes of C. */
+import { bytesOfText } from '../../api/byte-text.js'
 import { errorAt, type Place } from './place.js'
 
 /** Where the string ends that begins at `at`: behind its second quote. Undefined when there is none. */
@@ -32,7 +33,7 @@ const piece = /\\(x[\da-fA-F]{0,2}|[0-7]{1,3}|u[\da-fA-F]{0,4}|U[\da-fA-F]{0,8}|
 export function unescapeString(place: Place): Buffer {
   const parts: Buffer[] = []
   for (const [text, escaped] of place.token.slice(1, -1).matchAll(piece))
-    parts.push(escaped === undefined ? Buffer.from(text) : unescaped(place, escaped))
+    parts.push(escaped === undefined ? bytesOfText(text) : unescaped(place, escaped))
   return Buffer.concat(parts)
 }
 
@@ -52,7 +53,7 @@ function unescaped(place: Place, escaped: string): Buffer {
       )
     return Buffer.from(String.fromCodePoint(point))
   }
-  return Buffer.from(letters[kind] ?? escaped)
+  return bytesOfText(letters[kind] ?? escaped)
 }
 
 function byte(place: Place, escaped: string, value: number): Buffer {

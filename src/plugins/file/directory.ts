@@ -2,6 +2,7 @@
 import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Export } from '../../api/plugin.js'
@@ -20,7 +21,7 @@ export async function listFiles(directory: string): Promise<Export[]> {
 
 async function entriesOf(directory: string): Promise<Dirent[]> {
   try {
-    return await readdir(directory, { withFileTypes: true })
+    return await readdir(fsPath(directory), { withFileTypes: true })
   } catch (error) {
     throw new NbdError('EIO', `the directory cannot be listed: ${codeOf(error)}`, { cause: error })
   }
@@ -29,7 +30,7 @@ async function entriesOf(directory: string): Promise<Dirent[]> {
 /** False also for what went away meanwhile, and for a symbolic link to nothing. */
 async function isServed(path: string): Promise<boolean> {
   try {
-    return whyNot(await stat(path)) === undefined
+    return whyNot(await stat(fsPath(path))) === undefined
   } catch {
     return false
   }

@@ -1,4 +1,5 @@
 import { realpath, stat } from 'node:fs/promises'
+import { fsPath, textOfBytes } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { definePlugin, type PluginInstance } from '../../api/plugin.js'
@@ -14,8 +15,8 @@ export default definePlugin({
   name: 'file',
   description: 'serves a file, a block device, or the files of a directory',
   params: {
-    file: param.path({ magic: true, doc: 'The file or block device to serve.' }),
-    dir: param.path({ doc: 'Serve the files of this directory, by export name.' }),
+    file: param.path({ magic: true, bytes: true, doc: 'The file or block device to serve.' }),
+    dir: param.path({ bytes: true, doc: 'Serve the files of this directory, by export name.' }),
     fd: param.descriptor({ min: 3, doc: 'Serve this inherited file descriptor.' }),
     dirfd: param.descriptor({ min: 3, doc: 'The same as dir, for an inherited descriptor.' }),
     cache: param.oneOf(['default', 'none'], {
@@ -79,7 +80,7 @@ function refuseTwo(values: Readonly<Record<string, unknown>>): void {
 /** Symbolic links are followed now: later ones of that name do not count. */
 async function checkFile(file: string): Promise<string> {
   const path = await resolved(file)
-  const stats = await stat(path)
+  const stats = await stat(fsPath(path))
   if (stats.isDirectory())
     throw new ConfigError(`file: ${path} is a directory: use dir=${path} to serve the files in it`)
   const reason = whyNot(stats)
@@ -89,14 +90,14 @@ async function checkFile(file: string): Promise<string> {
 
 async function checkDirectory(dir: string): Promise<string> {
   const path = await resolved(dir)
-  if (!(await stat(path)).isDirectory())
+  if (!(await stat(fsPath(path))).isDirectory())
     throw new ConfigError(`file: dir=${path} is not a directory: use file=${path} to serve a file`)
   return path
 }
 
 async function resolved(path: string): Promise<string> {
   try {
-    return await realpath(path)
+    return textOfBytes(await realpath(fsPath(path), 'buffer'))
   } catch (error) {
     throw new ConfigError(`file: cannot serve ${path}: ${messageOf(error)}`, { cause: error })
   }

@@ -2,6 +2,7 @@
 import { close, fstatSync, open, readSync, type Stats, writeSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Libc } from '../../lib/libc.js'
@@ -35,9 +36,9 @@ export function whyNot(stats: Stats): string | undefined {
 export async function openPath(path: string, name: string, readOnly: boolean, log: Log): Promise<OpenFile> {
   try {
     // Looked at before as well: to open a pipe would wait for its other end.
-    refuseOthers(await stat(path))
+    refuseOthers(await stat(fsPath(path)))
     const { fd, writable } = readOnly
-      ? { fd: await openFd(path, 'r'), writable: false }
+      ? { fd: await openFd(fsPath(path), 'r'), writable: false }
       : await openWritable(path, log)
     try {
       const stats = fstatSync(fd)
@@ -63,12 +64,12 @@ function refuseOthers(stats: Stats): void {
 
 async function openWritable(path: string, log: Log): Promise<{ fd: number; writable: boolean }> {
   try {
-    return { fd: await openFd(path, 'r+'), writable: true }
+    return { fd: await openFd(fsPath(path), 'r+'), writable: true }
   } catch (error) {
     const code = codeOf(error)
     if (code === undefined || !['EACCES', 'EPERM', 'EROFS', 'ETXTBSY'].includes(code)) throw error
     if (log.debugging) log.debug(`${path} cannot be written (${code}): it is served read-only`)
-    return { fd: await openFd(path, 'r'), writable: false }
+    return { fd: await openFd(fsPath(path), 'r'), writable: false }
   }
 }
 

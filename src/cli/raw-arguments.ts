@@ -1,0 +1,30 @@
+/** The words that we were started with, byte for byte: those of Node are decoded, and what is not UTF-8 is lost. */
+import { readFileSync } from 'node:fs'
+import { splitAtNul, textOfBytes } from '../api/byte-text.js'
+import { ConfigError } from '../api/errors.js'
+
+const replacement = '\ufffd'
+
+/**
+ * The last words of the process, which are those that Node gives to the program.
+ *
+ * @param decoded as Node decoded them.
+ * @throws ConfigError for one that Node may have changed, where the system does not show its bytes.
+ */
+export function rawArguments(decoded: readonly string[]): readonly string[] {
+  if (!decoded.some((word) => word.includes(replacement))) return decoded
+  const raw = wordsOfProcess().slice(-decoded.length)
+  const isSame =
+    raw.length === decoded.length && raw.every((word, index) => word.toString() === decoded[index])
+  if (isSame) return raw.map(textOfBytes)
+  const changed = decoded.find((word) => word.includes(replacement))
+  throw new ConfigError(`"${changed}" is not UTF-8, and this system does not show its bytes`)
+}
+
+function wordsOfProcess(): Buffer[] {
+  try {
+    return splitAtNul(readFileSync('/proc/self/cmdline'))
+  } catch {
+    return []
+  }
+}
