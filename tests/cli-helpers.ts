@@ -93,7 +93,7 @@ export async function started(args: readonly string[], options: Parameters<typeo
   const ended = result(child)
   const ready = child.stdout ? once(child.stdout, 'data') : Promise.reject(new Error('no output'))
   const uri = await Promise.race([
-    ready.then(([line]) => String(line).trimEnd()),
+    ready.then(([lines]) => String(lines).replace(/\n.*/s, '')),
     ended.then(({ stderr }) => Promise.reject(new Error(`it ended before it was ready: ${stderr}`))),
   ])
   return { child, ended, uri }

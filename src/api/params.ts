@@ -29,6 +29,8 @@ export interface Param<T = unknown> {
   readonly magic?: boolean
   /** The layer turns it into bytes itself, so its text need not be UTF-8 (byte-text.ts). */
   readonly bytes?: boolean
+  /** No message shows it. */
+  readonly secret?: boolean
   /** It takes, by key, each `key=value` that no layer declares. */
   readonly others?: boolean
   /** It takes, in order, each `key=value` that no layer declares, and each further bare word. */
@@ -50,6 +52,11 @@ interface Options<T> {
   readonly default?: T
   readonly magic?: boolean
   readonly bytes?: boolean
+}
+
+interface Spellings<W> {
+  readonly also?: Readonly<Record<string, W>>
+  readonly anyCase?: boolean
 }
 
 type ValueOf<X> = X extends Param<infer T> ? T : never
@@ -142,7 +149,7 @@ export const param = {
   /** `-`, `-FD` and `+FILE` read it from elsewhere. A value in code is taken as it is on a command line. */
   password<const O extends Options<string>>(options: O): Param<string> & O {
     const check = expect('a string', isString, readPassword)
-    return { placeholder: 'PASSWORD', bytes: true, parse: readPassword, check, ...options }
+    return { placeholder: 'PASSWORD', bytes: true, secret: true, parse: readPassword, check, ...options }
   },
   /** An integer from `min` to `max`. */
   int<const O extends Options<number> & { min?: number; max?: number }>(options: O): Param<number> & O {
@@ -165,13 +172,15 @@ export const param = {
       ...options,
     }
   },
-  /** One of a few words. */
-  oneOf<const W extends string, const O extends Options<NoInfer<W>>>(
+  /** One of a few words. `also`: other spellings of them, which are not shown; `anyCase`: as in `TIME`. */
+  oneOf<const W extends string, const O extends Options<NoInfer<W>> & Spellings<NoInfer<W>>>(
     words: readonly W[],
     options: O,
   ): Param<W> & O {
+    const { also = {}, anyCase } = options
     const parse = (text: string): W => {
-      const word = words.find((w) => w === text)
+      const given = anyCase ? text.toLowerCase() : text
+      const word = Object.hasOwn(also, given) ? also[given] : words.find((w) => w === given)
       if (word === undefined) throw new Error(`"${text}" is none of ${words.join(', ')}`)
       return word
     }

@@ -18,9 +18,15 @@ const sizeUnits: Record<string, number> = {
   e: 2 ** 60,
 }
 
+/** Space before a number is skipped, as C does it. What is behind a number never is. */
+const start = '^[ \\t\\n\\v\\f\\r]*'
+const decimal = '\\+?(?:\\d+(?:\\.\\d*)?|\\.\\d+)(?:[eE][+-]?\\d+)?'
+const delay = new RegExp(`${start}(${decimal})(s|ms|us|µs|μs|ns)?$`)
+const probability = new RegExp(`${start}(${decimal})(?:(%)|[:/](${decimal}))?$`)
+
 /** `1G` in bytes (nbdkit_parse_size(3)): decimal digits, then a unit of b, s (512), k, m, g, t, p or e. */
 export function parseSize(text: string): number {
-  const match = /^\s*\+?(\d+)([bskmgtpe]?)$/i.exec(text)
+  const match = /^[ \t\n\v\f\r]*\+?(\d+)([bskmgtpe]?)$/i.exec(text)
   if (!match)
     throw new Error(`could not parse size "${text}": expected a number and a unit, such as 512, 64k or 1G`)
   const size = Number(match[1]) * (sizeUnits[(match[2] ?? '').toLowerCase() || 'b'] ?? 1)
@@ -31,9 +37,11 @@ export function parseSize(text: string): number {
 
 /** An integer (nbdkit_parse_int(3)): decimal, hexadecimal (`0x…`) or octal (`0…`), within `min` and `max`. */
 export function parseInteger(text: string, min: number, max: number): number {
-  const match = /^\s*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)
+  const match = /^[ \t\n\v\f\r]*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)
   if (!match) throw new Error(`could not parse number: "${text}"`)
   const digits = match[2] ?? ''
+  if (match[1] === '-' && min >= 0)
+    throw new Error(`${text.trim()} is out of range: expected an integer from ${min} to ${max}`)
   const octal = /^0[0-7]+$/.test(digits)
   const value = Number(octal ? `0o${digits}` : digits) * (match[1] === '-' ? -1 : 1)
   return checkRange(value, min, max)
@@ -75,7 +83,7 @@ const delayUnits: Record<string, number> = {
 
 /** `10ms` in milliseconds (nbdkit_parse_delay(3)): a bare number is seconds. */
 export function parseDelay(text: string): number {
-  const match = /^\s*(\d+(?:\.\d*)?|\.\d+)(s|ms|us|µs|μs|ns)?$/.exec(text)
+  const match = delay.exec(text)
   if (!match)
     throw new Error(`could not parse delay "${text}": expected seconds, or a number with ms, us or ns`)
   return checkDelay(Number(match[1]) * (delayUnits[match[2] ?? ''] ?? 0))
@@ -90,11 +98,10 @@ export function checkDelay(ms: number): number {
 
 /** A probability as 0 to 1 (nbdkit_parse_probability(3)): `0.1`, `10%`, `1:10` or `1/10`. */
 export function parseProbability(text: string): number {
-  const match = /^\s*(\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*(?:(%)|[:/](\d+(?:\.\d*)?))?$/i.exec(
-    text,
-  )
+  const match = probability.exec(text)
   if (!match) throw new Error(`could not parse probability "${text}": expected such as 0.1, 10% or 1:10`)
-  return checkProbability(Number(match[1]) / (match[2] ? 100 : Number(match[3] ?? 1)))
+  const [part, whole] = [Number(match[1]), match[2] ? 100 : Number(match[3] ?? 1)]
+  return checkProbability(part === 0 && match[3] !== undefined ? 0 : part / whole)
 }
 
 export function checkProbability(value: number): number {

@@ -11,7 +11,13 @@ export type ServerState = 'created' | 'configured' | 'ready' | 'serving' | 'drai
  * is a Unix socket that must not exist yet.
  */
 export type ListenTarget =
-  | { readonly port: number; readonly host?: string; readonly ipv6Only?: boolean }
+  | {
+      readonly port: number
+      readonly host?: string
+      readonly ipv6Only?: boolean
+      /** What `uri` calls the host; the host itself unless given. */
+      readonly name?: string
+    }
   | { readonly path: string }
   | { readonly fd: number }
 

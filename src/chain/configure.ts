@@ -47,12 +47,16 @@ function split(word: string): [key: string, value: string] | undefined {
   return match ? [match[1] ?? '', match[2] ?? ''] : undefined
 }
 
+export function isParameter(word: string): boolean {
+  return split(word) !== undefined
+}
+
 function giveBare({ definition, inputs }: Receiver<PluginDefinition>, word: string): void {
   const params = Object.entries(definition.params)
   const magic = params.find(([, parameter]) => parameter.magic)
   const settings = settingsOf(definition.params)
   if (magic && !(settings !== undefined && Object.hasOwn(inputs, magic[0])))
-    giveOnce(definition.name, inputs, magic[0], keysOf(...magic)[0] ?? magic[0], word)
+    giveOnce(definition, inputs, magic[0], keysOf(...magic)[0] ?? magic[0], word)
   else if (settings !== undefined) addSetting(inputs, settings, [undefined, word])
   else
     throw new ConfigError(
@@ -73,10 +77,11 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
   for (const { definition, inputs } of layers) {
     const declared = find(definition.params, key)
     if (declared === undefined) continue
-    // A script may have a key of its own of the same name: what comes again is for it.
-    const settings = Object.hasOwn(inputs, declared) ? settingsOf(definition.params) : undefined
+    // A script may have a key of the same name as the one that names the script: what comes again is for it.
+    const isForScript = definition.params[declared]?.magic && Object.hasOwn(inputs, declared)
+    const settings = isForScript ? settingsOf(definition.params) : undefined
     if (settings !== undefined) addSetting(inputs, settings, [key, value])
-    else giveOnce(definition.name, inputs, declared, key, value)
+    else giveOnce(definition, inputs, declared, key, value)
     return
   }
   for (const { definition, inputs } of layers) {
@@ -85,7 +90,7 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
     if (settings !== undefined) addSetting(inputs, settings, [key, value])
     else if (others !== undefined) {
       const before = (inputs[others] ?? {}) as Record<string, unknown>
-      giveOnce(definition.name, before, key, key, value)
+      giveOnce(definition, before, key, key, value)
       inputs[others] = before
     } else continue
     return
@@ -94,9 +99,18 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
   throw new ConfigError(`unknown parameter "${key}": ${asked.join('; ')}`)
 }
 
-function giveOnce(layer: string, inputs: Record<string, unknown>, name: string, key: string, value: string) {
-  if (Object.hasOwn(inputs, name))
-    throw new ConfigError(`${layer}: ${key} is given twice: "${inputs[name]}" and "${value}"`)
+function giveOnce(
+  { name: layer, params }: Receiver['definition'],
+  inputs: Record<string, unknown>,
+  name: string,
+  key: string,
+  value: string,
+) {
+  if (Object.hasOwn(inputs, name)) {
+    // A message may go to a log, where no password belongs.
+    const values = params[name]?.secret ? '' : `: "${inputs[name]}" and "${value}"`
+    throw new ConfigError(`${layer}: ${key} is given twice${values}`)
+  }
   inputs[name] = value
 }
 

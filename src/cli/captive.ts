@@ -1,7 +1,8 @@
 /** The command of `--run`: we serve for as long as it runs (nbdkit-captive(1)). */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
+import { spawn } from '../lib/spawn.js'
 import { complain } from './output.js'
 import type { Settings } from './settings.js'
 import type { Served } from './workers.js'

@@ -1,5 +1,6 @@
 /** Plugins in other languages, by what their file begins with. */
 import { closeSync, openSync, readSync } from 'node:fs'
+import { fsPath } from '../api/byte-text.js'
 
 /** The plugin that knows how to load a file, and the word of the command line that names the file to it. */
 export interface Foreign {
@@ -25,7 +26,7 @@ export function foreignPlugin(path: string): Foreign | undefined {
 }
 
 function beginningOf(path: string): Buffer {
-  const fd = openSync(path, 'r')
+  const fd = openSync(fsPath(path), 'r')
   try {
     const start = Buffer.alloc(256)
     return start.subarray(0, readSync(fd, start))

@@ -2,6 +2,7 @@
 import { existsSync, lstatSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { fsPath, isUtf8 } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import type { Served } from './workers.js'
@@ -34,10 +35,12 @@ function codeOf(error: unknown): unknown {
 
 /** A socket is not removed for the user: another server may be about to listen there. */
 async function reason(code: unknown, path: string): Promise<string | undefined> {
-  if (code === 'EACCES' && !existsSync(dirname(path))) return `there is no directory ${dirname(path)}`
-  const stats = code === 'EADDRINUSE' ? lstatSync(path, { throwIfNoEntry: false }) : undefined
+  if (code === 'EACCES' && !existsSync(fsPath(dirname(path)))) return `there is no directory ${dirname(path)}`
+  const stats = code === 'EADDRINUSE' ? lstatSync(fsPath(path), { throwIfNoEntry: false }) : undefined
   if (stats === undefined) return undefined
   if (!stats.isSocket()) return 'it exists, and is no socket'
+  // Node cannot connect to a path that is not UTF-8.
+  if (!isUtf8(path)) return undefined
   if (await answers(path)) return 'another server listens there'
   return 'a server that has ended left it behind: remove it with "rm", and start again'
 }

@@ -1,5 +1,6 @@
 /** Where messages go (`--log`). */
 import { openSync } from 'node:fs'
+import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { writeAll } from '../lib/write-all.js'
 import type { Level } from './log.js'
@@ -45,7 +46,7 @@ async function openOther(target: Exclude<LogTarget, 'default' | 'stderr'>): Prom
 
 function openFile(path: string): number {
   try {
-    return openSync(path, 'a')
+    return openSync(fsPath(path), 'a')
   } catch (error) {
     throw new ConfigError(`--log: ${messageOf(error)}`, { cause: error })
   }

@@ -1,7 +1,10 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
+import { existsSync } from 'node:fs'
+import { absolutePath, fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
+import { isParameter } from '../chain/configure.js'
 import { findAll, loadLayers } from './layers.js'
 import type { Found } from './modules.js'
 import { complain, nameProgram, print } from './output.js'
@@ -17,6 +20,7 @@ async function main(): Promise<number> {
   rememberInherited(inheritedDescriptors().filter((fd) => fd !== startedBy?.fd))
   const { settings, words } = startedBy?.commandLine ?? parseOptions(rawArguments(process.argv.slice(2)))
   nameProgram(settings.name)
+  if (words[0] !== undefined) refuseParameter(words[0])
   if (settings.task !== 'serve') return describe(settings.task, settings, words)
   const [plugin, ...parameters] = words
   if (plugin === undefined) throw new ConfigError(noPlugin)
@@ -28,7 +32,14 @@ async function main(): Promise<number> {
   return serve(settings, layerWords, layers, startedBy)
 }
 
-const noPlugin = 'no plugin is given: nbdkit-ts [options] PLUGIN [key=value ...] (see nbdkit-ts --help)'
+const usage = 'nbdkit-ts [options] PLUGIN [key=value ...] (see nbdkit-ts --help)'
+const noPlugin = `no plugin is given: ${usage}`
+
+/** The first word is the plugin, whatever it looks like: a file may be named like a parameter. */
+function refuseParameter(word: string): void {
+  if (isParameter(word) && !existsSync(fsPath(absolutePath(word))))
+    throw new ConfigError(`"${word}" is a parameter, and parameters follow the plugin: ${usage}`)
+}
 
 /** Who passes sockets also watches the process (nbdkit-service(1)). */
 function goesIntoBackground({ foreground }: Settings): boolean {

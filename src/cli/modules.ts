@@ -1,7 +1,8 @@
 /** From a word of the command line to the plugin or filter that it names. */
 import { existsSync, statSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { absolutePath, fsPath, isUtf8 } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
 import { filters } from '../filters/catalog.js'
@@ -51,9 +52,9 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
     if (directory === undefined) throw new ConfigError(unknown(kind, word))
     return found(directory, await importPackage(word))
   }
-  const path = resolve(word)
-  if (!existsSync(path)) throw new ConfigError(`${kind} ${word}: there is no file ${path}`)
-  if (!statSync(path).isFile()) throw new ConfigError(`${kind} ${word}: ${path} is not a file`)
+  const path = absolutePath(word)
+  if (!existsSync(fsPath(path))) throw new ConfigError(`${kind} ${word}: there is no file ${path}`)
+  if (!statSync(fsPath(path)).isFile()) throw new ConfigError(`${kind} ${word}: ${path} is not a file`)
   const foreign = foreignPlugin(path)
   if (foreign && kind === 'plugin') {
     const loader = await findLayer(kind, foreign.plugin)
@@ -61,6 +62,10 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
   }
   if (foreign?.plugin === 'native')
     throw new ConfigError(`filter ${word}: filters of nbdkit cannot be loaded, only its plugins`)
+  if (!isUtf8(path))
+    throw new ConfigError(
+      `${kind} ${word}: ${path} is not UTF-8, and cannot be imported: give it another name`,
+    )
   return found(path, await importFile(path))
 }
 

@@ -1,6 +1,6 @@
 /** Reads the arguments of options. Each throws an Error that says what was wrong, and what would be right. */
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { absolutePath } from '../api/byte-text.js'
 import { parseInteger } from '../api/parse.js'
 import type { LogTarget } from './settings.js'
 
@@ -11,7 +11,7 @@ export function notEmpty(text: string): string {
 
 /** A path, made absolute at once: a server in the background changes its directory. */
 export function parsePath(text: string): string {
-  return resolve(notEmpty(text))
+  return absolutePath(notEmpty(text))
 }
 
 /** A number, or the name of a service (services(5)). */
@@ -23,6 +23,8 @@ export function parsePort(text: string): number {
 }
 
 function portOfService(name: string): number {
+  if (!/^[a-z]/i.test(name))
+    throw new Error(`"${name}" is no port: expected a number from 0 to 65535, or the name of a service`)
   const lines = servicesFile().replaceAll(/#.*/g, '').split('\n')
   for (const line of lines) {
     const [first, portAndProtocol = '', ...aliases] = line.split(/\s+/)

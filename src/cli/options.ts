@@ -13,6 +13,8 @@ export interface Option extends OptionShape {
   readonly doc: string
   /** Giving it again adds to what was given; else the last holds. */
   readonly repeats?: true
+  /** Its argument need not be UTF-8 (api/byte-text.ts). */
+  readonly bytes?: true
   /** What giving it changes. Its throw is told to the user with the option's name before it. */
   set(value: string, before: Settings): Partial<Settings>
 }
@@ -102,13 +104,14 @@ export const options: readonly Option[] = [
     set: () => ({ family: 6 }),
   },
   {
-    names: ['keepalive'],
+    names: ['keepalive', 'keep-alive'],
     doc: 'Have the system probe idle TCP clients, so that those that are gone are dropped.',
     set: () => ({ keepAlive: true }),
   },
   {
     names: ['log'],
     placeholder: 'default|stderr|syslog|null|/PATH',
+    bytes: true,
     doc: 'Where messages go: standard error, the system log (with the package koffi), nowhere, or to the end of a file. By default standard error, and the system log once in the background.',
     set: (target) => ({ log: parseLogTarget(target) }),
   },
@@ -155,6 +158,7 @@ export const options: readonly Option[] = [
     names: ['pidfile', 'pid-file'],
     short: 'P',
     placeholder: 'FILE',
+    bytes: true,
     doc: 'Write the process id to this file once clients can connect. It is not removed at the end.',
     set: (path) => ({ pidFile: parsePath(path) }),
   },
@@ -166,8 +170,8 @@ export const options: readonly Option[] = [
     set: (port) => ({ port: parsePort(port) }),
   },
   {
-    names: ['print-uri'],
-    doc: 'Print the URI for clients on standard output once they can connect.',
+    names: ['print-uri', 'print-url', 'show-uri', 'show-url'],
+    doc: 'Print the URI for clients on standard output once they can connect, alone on the first line; then quoted for a shell, and a command to try.',
     set: () => ({ printUri: true }),
   },
   {
@@ -179,6 +183,7 @@ export const options: readonly Option[] = [
   {
     names: ['run'],
     placeholder: 'COMMAND',
+    bytes: true,
     doc: 'Run a shell command with $uri set, serve until it ends, and end with its status. Listens on a private Unix socket unless -4, -6, -i, -p or -U is given. Implies -f.',
     set: (run) => ({ run, foreground: true }),
   },
@@ -207,7 +212,7 @@ export const options: readonly Option[] = [
     set: (threads) => ({ threads: parseInteger(threads, 0, 65536) }),
   },
   {
-    names: ['timeout'],
+    names: ['timeout', 'time-out'],
     placeholder: 'TIME',
     doc: 'Drop a client that has not reached an export after this time; never unless given.',
     set: (time) => ({ handshakeTimeoutMs: parseDelay(time) }),
@@ -216,6 +221,7 @@ export const options: readonly Option[] = [
     names: ['unix'],
     short: 'U',
     placeholder: 'SOCKET',
+    bytes: true,
     doc: 'Listen on this Unix socket; - makes a private one and removes it at the end.',
     set: (path) => ({ unix: path === '-' ? path : parsePath(path) }),
   },

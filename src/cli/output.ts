@@ -1,3 +1,4 @@
+import { showBytes } from '../api/byte-text.js'
 import { messageOf } from '../api/errors.js'
 import { writeAll } from '../lib/write-all.js'
 
@@ -34,7 +35,7 @@ export function messageLine(text: string): string {
  * characters are spelled out, and further lines are indented.
  */
 export function printable(text: string): string {
-  return text
+  return showBytes(text)
     .trimEnd()
     .replaceAll(/[^\P{Cc}\n\t]/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
     .replaceAll('\n', '\n  ')

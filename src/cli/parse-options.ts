@@ -1,4 +1,5 @@
 /** From the words of a command line to settings. */
+import { requireUtf8 } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { argumentsInFile } from './argument-files.js'
 import { getopt } from './getopt.js'
@@ -54,7 +55,7 @@ export function parseOptions(argv: readonly string[]): CommandLine {
 
 function change(name: string, option: Option, value: string, before: Settings): Partial<Settings> {
   try {
-    return option.set(value, before)
+    return option.set(option.bytes ? value : requireUtf8(value), before)
   } catch (error) {
     throw new ConfigError(`${name}: ${messageOf(error)}`, { cause: error })
   }

@@ -1,6 +1,7 @@
 /** `--pidfile`: where others read our process id from, once clients can connect. */
 import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 
 /**
@@ -11,9 +12,10 @@ import { ConfigError, messageOf } from '../api/errors.js'
  */
 export function checkPidFile(path: string): void {
   tell(() => {
-    if (!existsSync(path)) return accessSync(dirname(path), constants.W_OK | constants.X_OK)
-    if (statSync(path).isDirectory()) throw new Error(`${path} is a directory`)
-    accessSync(path, constants.W_OK)
+    const file = fsPath(path)
+    if (!existsSync(file)) return accessSync(fsPath(dirname(path)), constants.W_OK | constants.X_OK)
+    if (statSync(file).isDirectory()) throw new Error(`${path} is a directory`)
+    accessSync(file, constants.W_OK)
   })
 }
 
@@ -21,7 +23,7 @@ export function checkPidFile(path: string): void {
 export function writePidFile(path: string): void {
   tell(() => {
     try {
-      writeFileSync(path, `${process.pid}\n`)
+      writeFileSync(fsPath(path), `${process.pid}\n`)
     } catch (error) {
       removePidFile(path)
       throw error
@@ -32,7 +34,7 @@ export function writePidFile(path: string): void {
 /** For a start that failed after it was written. */
 export function removePidFile(path: string): void {
   try {
-    if (statSync(path).isFile()) unlinkSync(path)
+    if (statSync(fsPath(path)).isFile()) unlinkSync(fsPath(path))
   } catch {
     // It is gone, or somebody else's by now.
   }

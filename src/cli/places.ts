@@ -37,9 +37,17 @@ async function tcpPlaces({ addresses, family }: Settings, port: number): Promise
     if (family === undefined) return [{ port }]
     return family === 4 ? [{ port, host: '0.0.0.0' }] : [{ port, host: '::', ipv6Only: true }]
   }
-  const hosts: string[] = []
-  for (const address of addresses) hosts.push(...(await resolveHost(address, family)))
-  return [...new Set(hosts)].map((host) => ({ port, host }))
+  /** By host: what the user called it. */
+  const names = new Map<string, string>()
+  for (const name of addresses)
+    for (const host of await resolveHost(name, family)) if (!names.has(host)) names.set(host, name)
+  // What is said of IPv6 is meant for IPv6 alone, also of `::`.
+  return [...names].map(([host, name]) => ({
+    port,
+    host,
+    name,
+    ...(host.includes(':') ? { ipv6Only: true } : {}),
+  }))
 }
 
 /** All addresses of a name, as nbdkit takes them. */

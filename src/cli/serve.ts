@@ -3,6 +3,7 @@ import { ConfigError, messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import type { ListenTarget, Server } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
+import { shellQuote } from '../lib/shell-quote.js'
 import { createServer } from '../server/server.js'
 import { type Captive, startCaptive } from './captive.js'
 import type { LayerWords } from './layers.js'
@@ -97,7 +98,7 @@ async function serveSockets(
   const { pidFile } = settings
   if (pidFile !== undefined) writePidFile(pidFile)
   try {
-    if (settings.printUri) print(server.uri ?? '')
+    if (settings.printUri && server.uri !== undefined) print(describeUri(server.uri))
     detach()
   } catch (error) {
     if (pidFile !== undefined) removePidFile(pidFile)
@@ -105,6 +106,12 @@ async function serveSockets(
   }
   if (settings.run === undefined) return
   await serveCaptive(server, run, settings, settings.run)
+}
+
+/** The lines of nbdkit, the URI alone on the first. */
+function describeUri(uri: string): string {
+  const quoted = shellQuote(uri)
+  return `${uri}\nShell-quoted URI: ${quoted}\nCommand to query the NBD endpoint:\n  nbdinfo ${quoted}`
 }
 
 function detach({ log }: Settings, messages: MessageTarget, startedBy: Starter | undefined): void {

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { utf8Variable } from './environment.js'
 
 /** An empty directory, which only we may look into. It is gone when the process ends, however it does. */
 export interface TemporaryDirectory {
@@ -8,7 +9,9 @@ export interface TemporaryDirectory {
   remove(): void
 }
 
+/** @throws ConfigError where TMPDIR is not UTF-8. */
 export function temporaryDirectory(prefix: string): TemporaryDirectory {
+  utf8Variable('TMPDIR')
   const path = mkdtempSync(join(tmpdir(), prefix))
   const remove = () => {
     process.off('exit', remove)

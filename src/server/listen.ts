@@ -1,12 +1,14 @@
 /** Where clients come from: TCP, Unix sockets, inherited descriptors. */
 import { createServer, type Socket, type Server as SocketServer } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { bytesOfText, isUtf8 } from '../api/byte-text.js'
 import type { Peer } from '../api/connection.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import { libc } from '../lib/libc.js'
 import { acceptHandles, type Handle } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
+import { listenAtBytes } from './byte-path.js'
 
 /** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
 const socketPathBytesMax = 107
@@ -32,15 +34,17 @@ export async function listen(
   { accept, lost }: Welcome,
   keepAlive = false,
 ): Promise<SocketServer> {
-  if ('path' in target && Buffer.byteLength(target.path) > socketPathBytesMax)
+  const pathBytes = 'path' in target ? bytesOfText(target.path).length : 0
+  if (pathBytes > socketPathBytesMax)
     throw new ConfigError(
-      `the path of a Unix socket has at most ${socketPathBytesMax} bytes, ${target.path} has ${Buffer.byteLength(target.path)}`,
+      `the path of a Unix socket has at most ${socketPathBytesMax} bytes, ${nameOf(target)} has ${pathBytes}`,
     )
   const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true }, accept)
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen({ ...target, backlog }, resolve)
+      if ('path' in target && !isUtf8(target.path)) listenAtBytes(server, target.path, backlog, resolve)
+      else server.listen({ ...target, backlog }, resolve)
     })
   } catch (error) {
     throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
@@ -74,23 +78,30 @@ function reasonOf(error: unknown): string {
 export function addressOf(server: SocketServer, target: ListenTarget): ListenTarget {
   const address = server.address()
   if (address === null) return target
-  if (typeof address === 'string') return { path: address }
+  if (typeof address === 'string') return 'path' in target ? target : { path: address }
   return 'port' in target ? { ...target, port: address.port } : { port: address.port, host: address.address }
 }
 
 /** As nbdkit prints it (nbdkit-captive(1)). */
 export function uriOf(address: ListenTarget, exportName: string): string | undefined {
-  const name = encodeURIComponent(exportName)
-  if ('path' in address) {
-    const path = encodeURIComponent(address.path).replaceAll('%2F', '/')
-    return `nbd+unix://${name === '' ? '' : `/${name}`}?socket=${path}`
-  }
+  const name = percentEncode(exportName)
+  if ('path' in address)
+    return `nbd+unix://${name === '' ? '' : `/${name}`}?socket=${percentEncode(address.path)}`
   if (!('port' in address)) return undefined
-  const { host: given = 'localhost' } = address
+  const { host: found = 'localhost', name: given = found } = address
   // Those that stand for all interfaces are no place to connect to.
   const host = given === '0.0.0.0' || given === '::' ? 'localhost' : given
-  const authority = host.includes(':') ? `[${host}]` : host
+  const authority = host.includes(':') ? `[${host.replace('%', '%25')}]` : host
   return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
+}
+
+/** Each byte that is neither unreserved in a URI nor a slash (RFC 3986). */
+function percentEncode(text: string): string {
+  const encode = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  return Array.from(bytesOfText(text), (byte) => {
+    const character = String.fromCharCode(byte)
+    return /[\w.~/-]/.test(character) ? character : encode(byte)
+  }).join('')
 }
 
 /** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */

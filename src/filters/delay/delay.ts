@@ -9,16 +9,23 @@ export default defineFilter({
   name: 'delay',
   description: 'delays requests, opening and closing',
   params: {
-    read: param.delay({ default: 0, keys: ['rdelay', 'delay-read'], doc: 'Delay of a read.' }),
+    read: param.delay({ default: 0, keys: ['rdelay', 'delay-read', 'delay-reads'], doc: 'Delay of a read.' }),
     changes: param.delay({
       default: 0,
       keys: ['wdelay'],
       doc: 'Delay of a write, a zero and a trim, unless given for it alone.',
     }),
-    write: param.delay({ keys: ['delay-write'], doc: 'Delay of a write.' }),
-    zero: param.delay({ keys: ['delay-zero'], doc: 'Delay of a zero.' }),
-    trim: param.delay({ keys: ['delay-trim'], doc: 'Delay of a trim.' }),
-    extents: param.delay({ default: 0, keys: ['delay-extents'], doc: 'Delay of a block status.' }),
+    write: param.delay({ keys: ['delay-write', 'delay-writes'], doc: 'Delay of a write.' }),
+    zero: param.delay({ keys: ['delay-zero', 'delay-zeroes'], doc: 'Delay of a zero.' }),
+    trim: param.delay({
+      keys: ['delay-trim', 'delay-trims', 'delay-discard', 'delay-discards'],
+      doc: 'Delay of a trim.',
+    }),
+    extents: param.delay({
+      default: 0,
+      keys: ['delay-extents', 'delay-extent'],
+      doc: 'Delay of a block status.',
+    }),
     cache: param.delay({ default: 0, keys: ['delay-cache'], doc: 'Delay of a cache request.' }),
     fastZero: param.boolean({
       default: true,

@@ -22,13 +22,13 @@ export default defineFilter({
       doc: 'Stop when this file is gone.',
     }),
     pipeClosed: param.descriptor({
-      keys: ['exit-when-pipe-closed'],
+      keys: ['exit-when-pipe-closed', 'exit-when-fd-closed'],
       doc: 'Stop when the other end of the pipe with this file descriptor is closed.',
     }),
     processExits: param.int({
       min: 1,
       max: numberMax,
-      keys: ['exit-when-process-exits'],
+      keys: ['exit-when-process-exits', 'exit-when-pid-exits'],
       doc: 'Stop when the process with this number has ended.',
     }),
     script: param.string({

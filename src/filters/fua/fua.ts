@@ -17,7 +17,7 @@ export default defineFilter({
     }),
     flushOnClose: param.boolean({
       default: false,
-      keys: ['flush-on-close'],
+      keys: ['flush-on-close', 'flush_on_close'],
       doc: 'Whether the disk is flushed when a client goes.',
     }),
   },

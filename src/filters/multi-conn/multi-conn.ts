@@ -18,11 +18,12 @@ export default defineFilter({
     trackDirty: param.oneOf(['connection', 'fast', 'off'], {
       default: 'connection',
       keys: ['multi-conn-track-dirty'],
+      also: { conn: 'connection' },
       doc: 'How closely to note what needs a flush, and leave out flushes that nothing needs.',
     }),
     byExportName: param.boolean({
       default: false,
-      keys: ['multi-conn-exportname'],
+      keys: ['multi-conn-exportname', 'multi-conn-export-name'],
       doc: 'Whether exports of different names have nothing to do with each other.',
     }),
   },

@@ -8,7 +8,8 @@ export default defineFilter({
   params: {
     mode: param.oneOf(['none', 'emulate', 'nop'], {
       default: 'none',
-      keys: ['cachemode'],
+      keys: ['cachemode', 'cache-mode'],
+      also: { 'no-op': 'nop' },
       doc: 'What becomes of a cache request.',
     }),
   },

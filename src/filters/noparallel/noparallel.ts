@@ -8,6 +8,8 @@ export default defineFilter({
   params: {
     serialize: param.oneOf(['requests', 'all-requests', 'connections'], {
       default: 'requests',
+      keys: ['serialize', 'serialise'],
+      also: { all_requests: 'all-requests' },
       doc: 'What there is only one of at a time.',
     }),
   },

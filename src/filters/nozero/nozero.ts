@@ -10,12 +10,12 @@ export default defineFilter({
   params: {
     mode: param.oneOf(['none', 'emulate', 'notrim', 'plugin'], {
       default: 'none',
-      keys: ['zeromode'],
+      keys: ['zeromode', 'zero-mode'],
       doc: 'What becomes of a request to write zeroes.',
     }),
     fast: param.oneOf(['default', 'none', 'slow', 'ignore'], {
       default: 'default',
-      keys: ['fastzeromode'],
+      keys: ['fastzeromode', 'fast-zero-mode'],
       doc: 'What becomes of one that must be fast or fail.',
     }),
   },

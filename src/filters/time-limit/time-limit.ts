@@ -12,7 +12,7 @@ export default defineFilter({
   params: {
     limit: param.delay({
       default: 60_000,
-      keys: ['time-limit'],
+      keys: ['time-limit', 'time_limit', 'timelimit'],
       doc: 'How long a client may stay; 0: as long as it likes.',
     }),
   },

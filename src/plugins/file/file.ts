@@ -16,7 +16,11 @@ export default definePlugin({
   description: 'serves a file, a block device, or the files of a directory',
   params: {
     file: param.path({ magic: true, bytes: true, doc: 'The file or block device to serve.' }),
-    dir: param.path({ bytes: true, doc: 'Serve the files of this directory, by export name.' }),
+    dir: param.path({
+      keys: ['dir', 'directory'],
+      bytes: true,
+      doc: 'Serve the files of this directory, by export name.',
+    }),
     fd: param.descriptor({ min: 3, doc: 'Serve this inherited file descriptor.' }),
     dirfd: param.descriptor({ min: 3, doc: 'The same as dir, for an inherited descriptor.' }),
     cache: param.oneOf(['default', 'none'], {

@@ -12,7 +12,13 @@ export default definePlugin({
   name: 'info',
   description: 'a disk that tells a client its export name, its address or the time',
   params: {
-    mode: param.oneOf(modes, { default: 'exportname', magic: true, doc: 'What the disk tells.' }),
+    mode: param.oneOf(modes, {
+      default: 'exportname',
+      magic: true,
+      also: { 'export-name': 'exportname', 'base64-export-name': 'base64exportname' },
+      anyCase: true,
+      doc: 'What the disk tells.',
+    }),
   },
   setup({ mode }) {
     const started = performance.now()

@@ -1,6 +1,16 @@
+import { randomInt } from 'node:crypto'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
+
+const upperBits = param.int({
+  min: 0,
+  max: 0xffff,
+  default: 0,
+  doc: 'XOR-ed with the top 16 bits of each 8 bytes, to tell one pattern from another; random: never 0.',
+})
+
+const chosen = (upper: number | 'random') => (upper === 'random' ? randomInt(1, 0x10000) : upper)
 
 /** A disk whose every 8 bytes are their own offset (nbdkit-pattern-plugin(1)). */
 export default definePlugin({
@@ -8,16 +18,17 @@ export default definePlugin({
   description: 'a read-only disk whose every 8 bytes are their own offset',
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
-    upper: param.int({
-      min: 0,
-      max: 0xffff,
-      default: 0,
-      doc: 'XOR-ed with the top 16 bits of each 8 bytes, to tell one pattern from another.',
-    }),
+    upper: {
+      ...upperBits,
+      placeholder: 'N|random',
+      parse: (text: string): number | 'random' => (text === 'random' ? text : upperBits.parse(text)),
+      check: (value: unknown) => (value === 'random' ? value : upperBits.check(value)),
+    },
   },
   workers: true,
-  setup({ size, upper }) {
-    const bytes = new GeneratedBytes(offsets(upper))
+  share: ({ upper }) => chosen(upper),
+  setup({ size, upper }, { shared }) {
+    const bytes = new GeneratedBytes(offsets((shared as number | undefined) ?? chosen(upper)))
     return {
       open: () => ({
         size,
