@@ -2,8 +2,8 @@
 # Source it, or copy it to ~/.local/share/bash-completion/completions/nbdkit-ts.
 
 # made by scripts/options.mjs: begin
-_nbdkit_ts_options='--busy-poll -D --debug --dump-config --dump-plugin --exit-with-parent -e --exportname --export-name --export --filter -f --foreground --no-fork --help -i --ipaddr --ip-addr -4 --ipv4-only -6 --ipv6-only --keepalive --log --long-options --mask-handshake --name -n --newstyle --new-style --no-mc --no-meta-contexts --no-sr --no-structured-replies -o --oldstyle --old-style -P --pidfile --pid-file -p --port --print-uri -r --readonly --read-only --run --short-options --shutdown-timeout -s --single --stdin -t --threads --timeout -U --unix -v --verbose -V --version --workers'
-_nbdkit_ts_arguments='--busy-poll -D --debug -e --exportname --export-name --export --filter -i --ipaddr --ip-addr --log --mask-handshake --name -P --pidfile --pid-file -p --port --run --shutdown-timeout -t --threads --timeout -U --unix --workers'
+_nbdkit_ts_options='--busy-poll -D --debug --dump-config --dump-plugin --exit-with-parent -e --exportname --export-name --export --filter -f --foreground --no-fork --help -i --ipaddr --ip-addr -4 --ipv4-only -6 --ipv6-only --keepalive --keep-alive --log --long-options --mask-handshake --name -n --newstyle --new-style --no-mc --no-meta-contexts --no-sr --no-structured-replies -o --oldstyle --old-style -P --pidfile --pid-file -p --port --print-uri --print-url --show-uri --show-url -r --readonly --read-only --run --short-options --shutdown-timeout -s --single --stdin -t --threads --timeout --time-out -U --unix -v --verbose -V --version --workers'
+_nbdkit_ts_arguments='--busy-poll -D --debug -e --exportname --export-name --export --filter -i --ipaddr --ip-addr --log --mask-handshake --name -P --pidfile --pid-file -p --port --run --shutdown-timeout -t --threads --timeout --time-out -U --unix --workers'
 _nbdkit_ts_files='--log -P --pidfile --pid-file -U --unix'
 _nbdkit_ts_log='default stderr syslog null'
 # made by scripts/options.mjs: end

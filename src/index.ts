@@ -18,7 +18,7 @@ export {
   type ZeroFlags,
 } from './api/device.js'
 export { ConfigError, NbdError, type NbdErrorCode, ProtocolError } from './api/errors.js'
-export { type Log, silentLog } from './api/log.js'
+export { type DebugTopic, type Log, silentLog } from './api/log.js'
 export { andThen, isPromise, type MaybePromise } from './api/maybe.js'
 export { type Inputs, type Param, type Params, param, type Values } from './api/params.js'
 export {

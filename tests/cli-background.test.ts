@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { greeting, newDirectory, program, result, run, start, temporary } from './cli-helpers.js'
+import { RawClient } from '../src/testing/raw-client.js'
+import { greeting, newDirectory, program, result, run, start, temporary, uriLines } from './cli-helpers.js'
 
 const onLinux = process.platform === 'linux'
 
@@ -94,7 +95,7 @@ describe('in the background', together, () => {
   })
   it('its URI is printed for the caller', async (t) => {
     const { cwd, ended } = await inBackground(t, ['--print-uri', 'null'])
-    assert.deepEqual(ended, { ...silently, stdout: `nbd+unix://?socket=${cwd}/s\n` })
+    assert.deepEqual(ended, { ...silently, stdout: uriLines(`nbd+unix://?socket=${cwd}/s`) })
   })
   it('it keeps nothing of the caller: neither directory, nor terminal, nor pipes', async (t) => {
     if (!onLinux) return t.skip('Linux tells what a process has open')
@@ -228,6 +229,28 @@ describe('what the caller has open is open in the background', together, () => {
   it('a pipe with a password', async (t) => {
     const ended = await withFive(t, ['./x.mjs', 'password=-5'], 'pipe', 'secret\n')
     if (ended) assert.deepEqual(ended, { ...silently, stdout: 'secret\n' })
+  })
+})
+
+describe('a file of arguments that is a pipe, in the background,', together, () => {
+  const served = async (t: TestContext, cwd: string, script: string) => {
+    const args = [program, '-U', 's', '-P', 'pid', 'memory']
+    const env = { PATH: process.env.PATH, TMPDIR: temporary }
+    const child = spawn('/bin/sh', ['-c', script, process.execPath, ...args], { cwd, env })
+    assert.deepEqual(await result(child), silently)
+    t.after(() => stop(pidIn(cwd)))
+    const client = await RawClient.connect({ path: join(cwd, 's') })
+    assert.equal((await client.go()).size, 7 * 2 ** 20)
+    client.stream.destroy()
+    return readFileSync(`/proc/${pidIn(cwd)}/cmdline`, 'utf8')
+  }
+  it('is read, and stays out of the list of processes', async (t) => {
+    if (!onLinux) return t.skip('on Linux only')
+    assert.doesNotMatch(await served(t, newDirectory(), 'echo size=7M | "$0" "$@" @/dev/stdin'), /7M/)
+  })
+  it('is waited for where it is a FIFO', async (t) => {
+    if (!onLinux) return t.skip('on Linux only')
+    await served(t, newDirectory(), 'mkfifo f; { sleep 0.3; echo size=7M > f; } & "$0" "$@" @./f')
   })
 })
 

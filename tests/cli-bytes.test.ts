@@ -1,4 +1,4 @@
-/** Words, variables and names of files whose bytes are not UTF-8: the same bytes everywhere, or refused by name. */
+/** Words, variables and names of files that are not UTF-8: the same bytes everywhere, or refused by name. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

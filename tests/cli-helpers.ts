@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after } from 'node:test'
+import { shellQuote } from '../src/lib/shell-quote.js'
 import { packageRoot } from './programs.js'
 
 export const root = packageRoot
@@ -85,6 +86,12 @@ export async function complains(
   if (typeof message === 'string') assert.equal(told, message)
   else assert.match(told, message)
   assert.equal(status, 1)
+}
+
+/** What `--print-uri` prints. */
+export function uriLines(uri: string): string {
+  const quoted = shellQuote(uri)
+  return `${uri}\nShell-quoted URI: ${quoted}\nCommand to query the NBD endpoint:\n  nbdinfo ${quoted}\n`
 }
 
 /** Starts a server, waits until it is ready, and hands over its URI. */

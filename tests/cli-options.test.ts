@@ -7,6 +7,7 @@ import { connect, createServer } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
+import { RawClient } from '../src/testing/raw-client.js'
 import {
   complains,
   greeting,
@@ -146,8 +147,46 @@ describe('messages', together, () => {
     assert.equal(stderr, warning('null.a-b') + warning('nbdkit.c'))
     assert.equal(status, 0)
   })
-  it('say nothing of debug flags of the server, which it has no use for', () =>
-    prints('', ['-D', 'nbdkit.backend.datapath=0', 'null', '--run', 'true']))
+  it("say nothing of the debug flags of nbdkit's server", async () => {
+    const names = [
+      'backend.datapath',
+      'backend.controlpath',
+      'backend_datapath',
+      'environ',
+      'tls.log',
+      'tls.session',
+    ]
+    await prints('', [...names.map((name) => `-Dnbdkit.${name}=0`), 'null', '--run', 'true'])
+  })
+  it('leave out what is said of layers and of requests, where a debug flag says so', async () => {
+    const said = async (...flags: string[]) => {
+      const cwd = newDirectory()
+      const { child, ended } = await started(['-v', '-U', 's', ...flags, 'null', '1k'], { cwd })
+      const client = await RawClient.connect({ path: join(cwd, 's') })
+      await client.go()
+      await client.request({ type: 0, length: 4096 })
+      client.stream.destroy()
+      child.kill()
+      return (await ended).stderr
+    }
+    const [layers, requests] = [/debug: null: open readonly/, /client 1: debug: READ 4096 at 0: .*EINVAL/i]
+    const all = await said()
+    assert.match(all, layers)
+    assert.match(all, requests)
+    const noLayers = await said('-Dnbdkit.backend.controlpath=0')
+    assert.doesNotMatch(noLayers, layers)
+    assert.match(noLayers, requests)
+    const noRequests = await said('-D', 'nbdkit.backend.datapath=0')
+    assert.match(noRequests, layers)
+    assert.doesNotMatch(noRequests, requests)
+    assert.match(await said('-D', 'nbdkit.backend.datapath=0', '-D', 'nbdkit.backend.datapath=1'), requests)
+  })
+  it('print the environment where a debug flag and -v ask for it', async () => {
+    const with_ = (...args: string[]) => run([...args, 'null', '--run', 'true'], { env: { MINE: 'a b' } })
+    assert.match((await with_('-v', '-D', 'nbdkit.environ=1')).stderr, /debug: environ: MINE=a b\n/)
+    assert.doesNotMatch((await with_('-v')).stderr, /MINE/)
+    assert.equal((await with_('-D', 'nbdkit.environ=1')).stderr, '')
+  })
 })
 
 describe('a file of arguments', together, () => {
@@ -155,19 +194,78 @@ describe('a file of arguments', together, () => {
     const cwd = newDirectory({
       args: '# a comment\n\n  1M  \n--run\n  echo "$exportname"\n-e\nit\'s here\r\n',
     })
-    await prints("it's here\n", ['null', '@args'], { cwd })
+    await prints("it's here\n", ['null', '@./args'], { cwd })
   })
   it('stands where it is given, and after -- too', async () => {
     const cwd = newDirectory({ a: 'size=1', b: 'size=2' })
-    await complains('null: size is given twice: "1" and "2"', ['null', '@a', '--', '@b'], { cwd })
+    await complains('null: size is given twice: "1" and "2"', ['null', '@./a', '--', `@${cwd}/b`], { cwd })
   })
-  it('is no file when it is the argument of an option, or stands in such a file', async () => {
-    const cwd = newDirectory({ args: '@args' })
-    await prints('@args\n', ['-e', '@args', 'null', '--run', 'echo "$exportname"'], { cwd })
+  it('has a slash in its name: another word that begins with @ is a value', async () => {
+    const cwd = newDirectory({ args: 'size=1', '@0x1fe 0x55 0xaa': 'size=1' })
+    await prints('512\n', ['data', '@0x1fe 0x55 0xaa', '--run', 'nbdinfo --size "$uri"'], { cwd })
     await complains(/^null: size: could not parse size "@args"/, ['null', '@args'], { cwd })
+    await complains(/^@0 <\/x: cannot read arguments: ENOENT.*given with its key, as in KEY=@VALUE\)$/, [
+      'data',
+      '@0 </x',
+    ])
+    await prints('2\n', ['data', 'data=@0 </dev/null 1 1', '--run', 'nbdinfo --size "$uri"'])
+  })
+  it('is no file when it is the argument of an option', async () => {
+    const cwd = newDirectory({ args: '1' })
+    await prints('@./args\n', ['-e', '@./args', 'null', '--run', 'echo "$exportname"'], { cwd })
+  })
+  it('may name another, from where it lies, but not itself', async () => {
+    const cwd = newDirectory({
+      'a/args': '@../b/args',
+      'b/args': 'size=512\n@./more',
+      'b/more': '--run\necho ok',
+    })
+    await prints('ok\n', ['null', '@a/args'], { cwd })
+    const loop = newDirectory({ args: 'size=1\n@./args' })
+    await complains(/^@\.\/args: .*more than 10 files of arguments name one another/, ['null', '@./args'], {
+      cwd: loop,
+    })
+  })
+  it('is bounded text', async () => {
+    const cwd = newDirectory({ nul: 'size=1\0' })
+    await complains(/^@\/dev\/zero: cannot read arguments: it has more than 1048576 bytes /, [
+      'null',
+      '@/dev/zero',
+    ])
+    await complains(/^@\.\/nul: cannot read arguments: it is no text: byte 6 is a NUL /, ['null', '@./nul'], {
+      cwd,
+    })
+    await complains(/^@\.\/: cannot read arguments: EISDIR/, ['null', '@./'], { cwd })
   })
   it('is no file in place of the plugin, as that may be a package with a scope', () =>
     complains(/^unknown plugin "@me\/args"/, ['@me/args']))
+})
+
+describe('a parameter', together, () => {
+  it('that stands before the plugin is told from one', async () => {
+    const message = /^"size=1" is a parameter, and parameters follow the plugin: nbdkit-ts \[options\] PLUGIN/
+    await complains(message, ['size=1', 'null'])
+    await complains(message, ['-f', 'size=1', 'null', '--run', 'true'])
+    await complains(message, ['--help', 'size=1', 'null'])
+    const cwd = newDirectory({ 'size=1': '' })
+    await complains(/^cannot load|^plugin size=1: expected "export default/, ['size=1', 'null'], { cwd })
+  })
+  it('that is given twice is refused, in any of its spellings', async () => {
+    const twice: [args: string[], told: string][] = [
+      [['null', '1', 'size=2'], 'null: size is given twice: "1" and "2"'],
+      [
+        ['--filter=delay', 'null', 'rdelay=1', 'delay-reads=2'],
+        'delay: delay-reads is given twice: "1" and "2"',
+      ],
+      [['--filter=offset', 'null', 'offset=1', 'offset=1'], 'offset: offset is given twice: "1" and "1"'],
+      [['file', 'dir=a', 'directory=b'], 'file: directory is given twice: "a" and "b"'],
+      [['eval', 'pread=a', 'pread=b'], 'eval: pread is given twice: "a" and "b"'],
+      [['python', 'x.py', 'restart=1', 'restart=1'], 'python: restart is given twice: "1" and "1"'],
+      [['sh', 'x.sh', 'coprocess=1', 'coprocess=0'], 'sh: coprocess is given twice: "1" and "0"'],
+      [['data', '1', 'A=1', 'A=2'], 'data: A is given twice: "1" and "2"'],
+    ]
+    for (const [args, told] of twice) await complains(told, args)
+  })
 })
 
 describe('a file whose first line names the program', together, () => {

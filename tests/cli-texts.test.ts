@@ -28,11 +28,15 @@ describe('for scripts, the program lists', together, () => {
       assert.ok(existsSync(config.get(key) ?? ''), `${key}=${config.get(key)}`)
     assert.ok(existsSync(join(config.get('plugindir') ?? '', 'null', 'null.js')))
     assert.equal(config.get('name'), 'nbdkit-ts')
-    assert.equal(config.get('version'), version)
-    assert.equal(
-      `${config.get('version_major')}.${config.get('version_minor')}`,
-      version.replace(/\.\d+$/, ''),
-    )
+    assert.equal(config.get('package_version'), version)
+    // Scripts compare them with the release that brought what they need.
+    assert.equal(config.get('version'), '1.48.0')
+    assert.equal(`${config.get('version_major')} ${config.get('version_minor')}`, '1 48')
+    const fixed = { max_api_version: '2', run_default_socket: 'Unix', soext: 'so', timeout_option: 'yes' }
+    for (const [key, value] of Object.entries({ ...fixed, vsock_option: 'no', zstd: 'no', selinux: 'no' }))
+      assert.equal(config.get(key), value, key)
+    for (const key of ['host_cpu', 'host_os', 'mandir', 'root_tls_certificates_dir', 'sbindir', 'sysconfdir'])
+      assert.ok(config.has(key), key)
     assert.match(
       `${config.get('exit_with_parent')} ${config.get('koffi')} ${config.get('tls')}`,
       /^(yes|no) (yes|no) no$/,
@@ -45,7 +49,32 @@ describe('for scripts, the program lists', together, () => {
     assert.equal(dumped.get('max_thread_model'), 'parallel')
     assert.equal(dumped.get('thread_model'), 'parallel')
     assert.equal(dumped.get('magic_config_key'), 'size')
-    assert.equal(dumped.get('has_pread'), '1')
+    for (const has of ['pread', 'pwrite', 'config_help', 'can_multi_conn', 'extents'])
+      assert.equal(dumped.get(`has_${has}`), '1', has)
+    assert.equal((await pairs('example1', '--dump-plugin')).has('has_pwrite'), false)
+  })
+  it('what scripts look for in a plugin', async () => {
+    const lines: [plugin: string, line: string][] = [
+      ['memory', 'zstd=no'],
+      ['data', 'data_base64=yes'],
+      ['info', 'info_address=yes'],
+      ['sh', 'max_known_status=8'],
+      ['eval', 'has_list_exports=1'],
+      ['example3', 'example3_extra=hello'],
+      ['file', 'has_list_exports=1'],
+    ]
+    for (const [plugin, line] of lines)
+      assert.ok(
+        (await run([plugin, '--dump-plugin'])).stdout.split('\n').includes(line),
+        `${plugin}: ${line}`,
+      )
+  })
+  it('what the filters are, the innermost first', async () => {
+    const { stdout } = await run(['--filter=exitwhen', '--filter=offset', 'null', '--dump-plugin'])
+    const own = stdout.split('\n').filter((line) => /^(exitwhen|offset)_/.test(line))
+    const keys = own.map((line) => line.replace(/=.*/, ''))
+    assert.deepEqual(keys.slice(0, 4), ['offset_path', 'offset_name', 'exitwhen_path', 'exitwhen_name'])
+    assert.ok(own.includes('exitwhen_pipe_closed=yes'))
   })
   it('its options, which are all that it takes', async () => {
     const long = (await run(['--long-options'])).stdout.trimEnd().split('\n')

@@ -20,6 +20,7 @@ import {
   start,
   started,
   temporary,
+  uriLines,
   version,
 } from './cli-helpers.js'
 import { needs } from './interop/helpers.js'
@@ -84,6 +85,13 @@ describe('the command line is refused', together, () => {
       ['--verb=1', 'null'],
       'option --verb takes no argument, and was given "1"',
     ],
+    ...['', ' ', ' 80', '80 ', '+80', '-1', '0x50', '8e1', '80.0', '80k', '８０'].map(
+      (port): [string, string[], RegExp] => [
+        `for "${port}", which is no port`,
+        ['-p', port, 'null'],
+        /^--port: ".*" is no port: expected a number from 0 to 65535, or the name of a service$/,
+      ],
+    ),
     ['for a port out of range', ['-p', '65536', 'null'], /^--port: 65536 is out of range: .* 0 to 65535$/],
     [
       'for a port that is no service',
@@ -126,8 +134,8 @@ describe('the command line is refused', together, () => {
     ['for a name with brackets', ['--name=a]', 'null'], /^--name: "a\]" has brackets or control characters$/],
     [
       'for a file of arguments that is not there',
-      ['null', '@nowhere'],
-      /^@nowhere: cannot read arguments: ENOENT.*\(a value that begins with @ is given with its key/,
+      ['null', '@./nowhere'],
+      /^@\.\/nowhere: cannot read arguments: ENOENT.*\(a value that begins with @ and has a \/ is given/,
     ],
     ['for an address that an option excludes', ['-4', '-i', '::1', 'null'], /^-i: ::1 is an IPv6 address/],
     [
@@ -203,9 +211,9 @@ describe('the command line is refused', together, () => {
 })
 
 describe('the program tells', together, () => {
-  it('its version', () => prints(`nbdkit-ts ${version}\n`, ['-V']))
+  it('its version', () => prints(`nbdkit-ts ${version} (nbdkit 1.48)\n`, ['-V']))
   it('the versions of layers, in the order of requests', () =>
-    prints(`nbdkit-ts ${version}\noffset ${version}\nnull ${version}\n`, [
+    prints(`nbdkit-ts ${version} (nbdkit 1.48)\noffset ${version}\nnull ${version}\n`, [
       'null',
       '--vers',
       '--filter',
@@ -233,11 +241,11 @@ describe('the program is found', together, () => {
   it('through a symbolic link', async () => {
     const bin = join(newDirectory(), 'nbdkit-ts')
     symlinkSync(program, bin)
-    await prints(`nbdkit-ts ${version}\n`, ['-V'], { bin })
+    await prints(`nbdkit-ts ${version} (nbdkit 1.48)\n`, ['-V'], { bin })
   })
   it('through its first line', () => {
     const { stdout } = spawnSync(program, ['-V'], { encoding: 'utf8' })
-    assert.equal(stdout, `nbdkit-ts ${version}\n`)
+    assert.equal(stdout, `nbdkit-ts ${version} (nbdkit 1.48)\n`)
   })
   it('or says how to build it', async () => {
     const directory = newDirectory({ 'package.json': '{ "type": "module" }' })
@@ -547,7 +555,7 @@ describe('a server', together, () => {
       const { child, ended, uri } = await started(['-U', 's', 'null'], { cwd })
       assert.equal(uri, `nbd+unix://?socket=${cwd}/s`)
       child.kill(signal)
-      assert.deepEqual(await ended, { status: 0, stdout: `${uri}\n`, stderr: '' })
+      assert.deepEqual(await ended, { status: 0, stdout: uriLines(uri), stderr: '' })
       assert.deepEqual(readdirSync(cwd), [])
     })
   it('names the export in its URI', async () => {
@@ -638,7 +646,7 @@ describe('sockets that are inherited', together, () => {
     if (child.stdout) await once(child.stdout, 'data')
     assert.equal(await greeting(connect(port, '127.0.0.1')), 'NBDMAGIC')
     child.kill()
-    assert.deepEqual(await ended, { status: 0, stdout: `nbd://127.0.0.1:${port}\n`, stderr: '' })
+    assert.deepEqual(await ended, { status: 0, stdout: uriLines(`nbd://127.0.0.1:${port}`), stderr: '' })
   })
   it('do not go with options that choose a place', async () => {
     const { status, stderr } = await result((await inherit(['-U', '-', '-i', '::1', 'null'])).child)

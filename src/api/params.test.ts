@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { resolve } from 'node:path'
 import { test } from 'node:test'
+import { textOfBytes } from './byte-text.js'
 import { ConfigError } from './errors.js'
 import { keysOf, param, resolveValues } from './params.js'
 
@@ -65,4 +66,46 @@ test('each mistake names the layer, the key of the command line and what would b
 test('a parameter is known by its keys, or else by its name', () => {
   assert.deepEqual(keysOf('wait', params.wait), ['delay-read', 'rdelay'])
   assert.deepEqual(keysOf('size', params.size), ['size'])
+})
+
+test('a word may have other spellings, and be written in any case where the parameter says so', () => {
+  const { word, exact } = {
+    word: param.oneOf(['nop', 'time'], { also: { 'no-op': 'nop' }, anyCase: true, doc: '' }),
+    exact: param.oneOf(['nop'], { also: { 'no-op': 'nop' }, doc: '' }),
+  }
+  assert.deepEqual(
+    ['nop', 'no-op', 'NO-OP', 'Time'].map((text) => word.parse(text)),
+    ['nop', 'nop', 'nop', 'time'],
+  )
+  assert.equal(exact.parse('no-op'), 'nop')
+  for (const text of ['NOP', 'No-Op', 'constructor', ''])
+    assert.throws(() => exact.parse(text), { message: `"${text}" is none of nop` })
+})
+
+test('text that is not UTF-8 is refused by layer, key and word, unless the layer turns it into bytes', () => {
+  const stray = textOfBytes(Buffer.from('a\xff', 'latin1'))
+  const known = {
+    text: param.string({ doc: '' }),
+    bytes: param.string({ bytes: true, doc: '' }),
+    others: param.others({ doc: '' }),
+    more: param.settings({ doc: '' }),
+  }
+  assert.equal(resolveValues('layer', known, { bytes: stray }).bytes, stray)
+  for (const inputs of [
+    { text: stray },
+    { others: { key: stray } },
+    { more: [['key', stray]] },
+    { more: [[stray, '']] },
+  ])
+    assert.throws(() => resolveValues('layer', known, inputs), {
+      message: `layer: ${Object.keys(inputs)[0]}: "a\\xff" is not UTF-8, and cannot be used here`,
+    })
+})
+
+test('no password is in a message, nor is one taken that is not UTF-8', () => {
+  const { password } = { password: param.password({ doc: '' }) }
+  const stray = textOfBytes(Buffer.from('a\xff', 'latin1'))
+  assert.throws(() => resolveValues('layer', { password }, { password: stray }), {
+    message: 'layer: password: the password is not UTF-8',
+  })
 })

@@ -127,6 +127,11 @@ interface Definition<P extends Params, Instance> {
    * not go with several threads.
    */
   share?(values: Values<P>): MaybePromise<unknown>
+  /**
+   * For `--dump-plugin`, which opens nothing: what its devices and what `setup` returns have beyond `open`,
+   * `size` and `read`, by nbdkit's names (`pwrite`, `can_multi_conn`).
+   */
+  readonly has?: readonly string[]
   /** Further lines for `--dump-plugin`, `key=value`. */
   readonly dumpLines?: readonly string[]
   /** It knows debug flags, and says itself which it does not. */

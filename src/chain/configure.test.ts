@@ -105,6 +105,26 @@ const bad: [means: string, words: string[], message: string][] = [
   ['a key given twice', ['size=1', 'size=2'], 'disk: size is given twice: "1" and "2"'],
   ['a key given once more as a bare word', ['size=1', '2'], 'disk: size is given twice: "1" and "2"'],
 ]
+test('configure refuses a password that is given twice, and does not say it', () => {
+  const secret = plugin({ password: param.password({ doc: '' }) })
+  assert.throws(
+    () => configure(secret, [], ['password=one', 'password=two']),
+    new ConfigError('disk: password is given twice'),
+  )
+})
+
+test('configure refuses what is given twice also where another program may have keys of its own', () => {
+  const params = {
+    script: param.string({ magic: true, doc: '' }),
+    restart: param.boolean({ doc: '' }),
+    settings: param.settings({ doc: '' }),
+  }
+  assert.throws(
+    () => configure(plugin(params), [], ['x', 'restart=1', 'restart=0']),
+    new ConfigError('disk: restart is given twice: "1" and "0"'),
+  )
+})
+
 for (const [means, words, message] of bad)
   test(`configure refuses ${means}`, () => {
     const offset = filter('offset', { offset: size, range: size })

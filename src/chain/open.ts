@@ -39,7 +39,8 @@ export async function openChain(
     inners.push(device)
     return device
   }
-  if (log.debugging) log.debug(`open readonly=${Number(request.readOnly)} exportname="${request.exportName}"`)
+  if (log.debugging)
+    log.debug(`open readonly=${Number(request.readOnly)} exportname="${request.exportName}"`, 'controlpath')
   let init: DeviceInit | undefined
   try {
     const isPlugin = depth === links.length - 1
@@ -81,7 +82,7 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
   let closing: Promise<void> | undefined
   const own = device.close
   const close = async () => {
-    if (link.log.debugging) link.log.debug('close')
+    if (link.log.debugging) link.log.debug('close', 'controlpath')
     await closeLayer(link, own, watcher)
     await closeAll(inners)
   }

@@ -1,5 +1,4 @@
 /** What `--dump-config`, `--dump-plugin`, `--long-options` and `--short-options` print, for scripts. */
-import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
 import { dirname } from 'node:path'
@@ -8,7 +7,7 @@ import { keysOf } from '../api/params.js'
 import type { Description } from '../api/plugin.js'
 import type { Found } from './modules.js'
 import { options } from './options.js'
-import { ourPackage } from './package.js'
+import { followed, ourPackage } from './package.js'
 
 /** As uname(1) calls them. */
 const processors: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64', ia32: 'i686' }
@@ -16,9 +15,7 @@ const processors: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aa
 /** The keys of nbdkit-probing(1), as far as they mean something here, and a few of our own, by name. */
 export function dumpConfig(): string {
   const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
-  const mandir = path('../../man')
-  const { version } = ourPackage()
-  const [major, minor] = version.split('.')
+  const [major, minor] = followed.split('.')
   const onLinux = platform() === 'linux'
   const koffi = isInstalled('koffi')
   const values: Readonly<Record<string, string | boolean | undefined>> = {
@@ -30,17 +27,25 @@ export function dumpConfig(): string {
     host_os: onLinux ? 'linux-gnu' : platform(),
     koffi,
     libdir: dirname(path('../filters')),
-    mandir: existsSync(mandir) ? mandir : undefined,
+    mandir: path('../../man'),
+    max_api_version: '2',
     name: 'nbdkit-ts',
     node: process.versions.node,
+    package_version: ourPackage().version,
     plugindir: path('../plugins'),
+    root_tls_certificates_dir: '/etc/pki/nbdkit',
+    run_default_socket: 'Unix',
     sbindir: path('../../../bin'),
     selinux: false,
+    soext: 'so',
     sysconfdir: '/etc',
+    timeout_option: true,
     tls: false,
-    version,
+    version: `${followed}.0`,
     version_major: major,
     version_minor: minor,
+    vsock_option: false,
+    zstd: false,
   }
   return Object.entries(values)
     .filter(([, value]) => value !== undefined)
@@ -57,15 +62,28 @@ function isInstalled(name: string): boolean {
   }
 }
 
-/** The keys of nbdkit-probing(1) that are known before a plugin is set up. */
-export function dumpPlugin({ definition, path, builtIn }: Found, more?: Description): string {
-  const { params, concurrency = 'parallel' } = definition
+/** What is known before a plugin is set up (nbdkit-probing(1)), then of the filters, innermost first. */
+export function dumpPlugin(plugin: Found, filters: readonly Found[], more?: Description): string {
+  const ofFilters = filters.toReversed().flatMap(({ definition: { name, dumpLines = [] }, path }) => {
+    return [`${name}_path=${path}`, `${name}_name=${name}`, ...dumpLines]
+  })
+  return [...pluginLines(plugin, more), ...ofFilters].join('\n')
+}
+
+function pluginLines({ definition, path, builtIn }: Found, more?: Description): string[] {
+  const { params, concurrency = 'parallel', has = [] } = definition
   const magic = Object.entries(params).find(([, param]) => param.magic)
   const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
   const said = [...(definition.dumpLines ?? []), ...(more?.lines ?? [])]
   const keyOf = (line: string) => line.replace(/=.*/s, '')
   const saidKeys = new Set(said.map(keyOf))
+  // Every plugin has the first three of these.
+  const callbacks = [
+    ...['description', 'open', 'get_size', 'pread', ...has],
+    ...(takesKeys ? ['config', 'config_help'] : []),
+    ...(definition.dumpLines || definition.describe ? ['dump_plugin'] : []),
+  ].toSorted((a, b) => order.indexOf(a) - order.indexOf(b))
   const saysWhatItHas = said.some((line) => line.startsWith('has_'))
   const lines = [
     `path=${path}`,
@@ -76,12 +94,19 @@ export function dumpPlugin({ definition, path, builtIn }: Found, more?: Descript
     // What it says of itself: with some values it may be stricter.
     `thread_model=${(more?.concurrency ?? concurrency).replaceAll('-', '_')}`,
     ...(magicKey === undefined ? [] : [`magic_config_key=${magicKey}`]),
-    ...(takesKeys && !saysWhatItHas ? ['has_config=1', 'has_config_help=1'] : []),
-    // Every plugin has these.
-    ...(saysWhatItHas ? [] : ['has_open=1', 'has_get_size=1', 'has_pread=1']),
+    ...(saysWhatItHas ? [] : ['errno_is_preserved=1', ...callbacks.map((name) => `has_${name}=1`)]),
   ]
-  return [...lines.filter((line) => !saidKeys.has(keyOf(line))), ...said].join('\n')
+  return [...lines.filter((line) => !saidKeys.has(keyOf(line))), ...said]
 }
+
+/** As nbdkit prints them. */
+const order = [
+  ...['longname', 'description', 'load', 'unload', 'dump_plugin', 'config', 'config_complete', 'config_help'],
+  ...['thread_model', 'get_ready', 'after_fork', 'cleanup', 'preconnect', 'list_exports', 'default_export'],
+  ...['open', 'close', 'export_description', 'get_size', 'block_size', 'can_write', 'can_flush'],
+  ...['is_rotational', 'can_trim', 'can_zero', 'can_fast_zero', 'can_extents', 'can_fua', 'can_multi_conn'],
+  ...['can_cache', 'pread', 'pwrite', 'flush', 'trim', 'zero', 'extents', 'cache'],
+]
 
 export function longOptions(): string {
   const names = options.flatMap((option) => option.names)

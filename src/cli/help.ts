@@ -2,7 +2,7 @@
 import { keysOf, type Param } from '../api/params.js'
 import type { Found } from './modules.js'
 import { type Option, options } from './options.js'
-import { ourPackage } from './package.js'
+import { followed, ourPackage } from './package.js'
 
 const width = 100
 
@@ -66,7 +66,7 @@ function wrap(text: string, most: number): string[] {
 export function version(layers: readonly Found[]): string {
   const ours = ourPackage().version
   return [
-    `nbdkit-ts ${ours}`,
+    `nbdkit-ts ${ours} (nbdkit ${followed})`,
     ...layers.map(({ definition, builtIn }) => definition.name + (builtIn ? ` ${ours}` : '')),
   ].join('\n')
 }

@@ -60,7 +60,7 @@ async function describe(
   const more = isOfPlugin && plugin[0] ? await describePlugin(plugin[0], parameters, settings) : undefined
   const texts: Readonly<Record<typeof task, () => string>> = {
     'dump-config': dumpConfig,
-    'dump-plugin': () => dumpPlugin(named(plugin), more),
+    'dump-plugin': () => dumpPlugin(named(plugin), filters, more),
     'long-options': longOptions,
     'short-options': shortOptions,
     help: () => help([...filters, ...plugin], more?.help),

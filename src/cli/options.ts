@@ -40,7 +40,7 @@ export const options: readonly Option[] = [
     short: 'D',
     placeholder: 'NAME.FLAG=N',
     repeats: true,
-    doc: 'Set a debug flag of a plugin, a filter or the server. Those that were compiled for nbdkit have some; for others it warns, and goes on.',
+    doc: 'Set a debug flag of a plugin, a filter or the server. With -v, nbdkit.backend.controlpath=0 and nbdkit.backend.datapath=0 leave out what is said of layers and of requests, nbdkit.environ=1 prints the environment. Plugins that were compiled for nbdkit have some; for others it warns, and goes on.',
     set: (flag, before) => ({ debugFlags: [...before.debugFlags, parseDebugFlag(flag)] }),
   },
   {

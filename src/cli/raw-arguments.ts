@@ -1,4 +1,4 @@
-/** The words that we were started with, byte for byte: those of Node are decoded, and what is not UTF-8 is lost. */
+/** The words that we were started with, byte for byte: those that Node gives have lost what is not UTF-8. */
 import { readFileSync } from 'node:fs'
 import { splitAtNul, textOfBytes } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'

@@ -6,11 +6,12 @@ import type { Configured } from '../chain/configure.js'
 import { shellQuote } from '../lib/shell-quote.js'
 import { createServer } from '../server/server.js'
 import { type Captive, startCaptive } from './captive.js'
+import { logByFlags, logEnvironment, warnOfUnusedFlags } from './debug-flags.js'
 import type { LayerWords } from './layers.js'
 import { listenOnAll } from './listening.js'
 import { messageLog } from './log.js'
 import { type MessageTarget, openMessageTarget } from './log-target.js'
-import { complain, print, stackOf } from './output.js'
+import { print, stackOf } from './output.js'
 import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
 import { serverOptions } from './server-options.js'
@@ -32,12 +33,13 @@ export async function serve(
   layers: Configured,
   startedBy?: Starter,
 ): Promise<number> {
-  if (layers.plugin.definition.takesDebugFlags !== true) warnOfDebugFlags(settings.debugFlags)
+  warnOfUnusedFlags(settings.debugFlags, layers.plugin.definition.takesDebugFlags === true)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
   const messages = await openMessageTarget(settings.log, startedBy !== undefined)
   const places = await placesToListen(settings)
-  const log = messageLog(settings.verbose, messages.write)
+  const log = logByFlags(messageLog(settings.verbose, messages.write), settings.debugFlags)
+  logEnvironment(log, settings.debugFlags)
   const run: Run = { status: 0, captive: undefined, stopping: false }
   const crashed = (text: string) => {
     log.error(`uncaught: ${text}`)
@@ -117,13 +119,6 @@ function describeUri(uri: string): string {
 function detach({ log }: Settings, messages: MessageTarget, startedBy: Starter | undefined): void {
   startedBy?.ready(log === 'stderr')
   messages.leaveStandardError()
-}
-
-/** Those of nbdkit's server are of no use here, as we print less than they would suppress. */
-function warnOfDebugFlags(flags: readonly string[]): void {
-  for (const flag of flags)
-    if (!/^nbdkit\.(backend\.(controlpath|datapath)|tls\.(log|session))=/.test(flag))
-      complain(`warning: debug flag -D ${flag.replace(/=.*/, '')} was not used`)
 }
 
 async function serveCaptive(server: Served, run: Run, settings: Settings, command: string): Promise<void> {

@@ -6,6 +6,7 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { rememberInherited } from '../api/inherited.js'
 import { createServer } from '../server/server.js'
+import { logByFlags } from './debug-flags.js'
 import { type LayerWords, loadLayers } from './layers.js'
 import { type Level, messageLog } from './log.js'
 import { stackOf } from './output.js'
@@ -43,7 +44,7 @@ async function work(
   rememberInherited(inherited)
   const report = (what: Report) => port.postMessage(what)
   const write = (text: string, level: Level) => report({ log: `worker ${number}: ${text}`, level })
-  const log = messageLog(settings.verbose, write)
+  const log = logByFlags(messageLog(settings.verbose, write), settings.debugFlags)
   process.on('uncaughtException', (error: unknown) => report({ crashed: stackOf(error) }))
   const layers = await loadLayers(words)
   const server = createServer({ ...serverOptions(settings, log), ...layers, shared })

@@ -157,7 +157,7 @@ export class Commands {
 
   /** Answers a request that may not go to the device. */
   refuse(request: Request, { error, message }: Refusal): void {
-    if (this.#log.debugging) this.#log.debug(`${message}: ${errorName(error)}`)
+    if (this.#log.debugging) this.#log.debug(`${message}: ${errorName(error)}`, 'datapath')
     this.#replies.error(request, error, message)
   }
 

@@ -1,4 +1,4 @@
-/** The environment that we were started with, byte for byte: Node decodes it, and what is not UTF-8 is lost. */
+/** The environment that we were started with, byte for byte: what Node gives has lost what is not UTF-8. */
 import { readFileSync } from 'node:fs'
 import { isUtf8, requireUtf8, splitAtNul, textOfBytes } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'

@@ -1,7 +1,7 @@
 /**
  * Starts other programs, as `spawn` of Node does, with all their bytes: Node encodes words and variables as
- * UTF-8, and so changes what is not. Where there is such a word, a shell makes it of octal numbers and becomes
- * the program.
+ * UTF-8, and so changes what is not. Where there is such a word, a shell makes it of octal numbers and
+ * becomes the program.
  */
 import { type ChildProcess, type SpawnOptions, spawn as spawnUtf8 } from 'node:child_process'
 import { bytesOfText, isUtf8 } from '../api/byte-text.js'

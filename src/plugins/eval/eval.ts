@@ -3,7 +3,7 @@ import { type Param, param } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { giveSettings, instanceOf, magicKeyOf, threadModelOf } from '../../lib/methods/instance.js'
 import { methodNames } from '../../lib/methods/methods.js'
-import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
+import { describeScripts, knownStatusLine, scriptCallbacks } from '../../lib/scripts/describe.js'
 import { ScriptMethods } from '../../lib/scripts/script-methods.js'
 import { temporaryDirectory } from '../../lib/temporary-directory.js'
 
@@ -18,6 +18,7 @@ const methodParams = Object.fromEntries(
 export default definePlugin({
   name: 'eval',
   description: 'scripts on the command line, one for each method',
+  has: scriptCallbacks,
   dumpLines: [knownStatusLine],
   params: {
     ...methodParams,

@@ -10,10 +10,28 @@ import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
 import { Patience } from './patience.js'
 import { PolledReads } from './polled-reads.js'
 
+/** What the C library is used for, as scripts ask for it. */
+const supported = ['blkdiscard', 'blkrotational', 'extents', 'falloc_fl_punch_hole', 'falloc_fl_zero_range']
+
 /** Serves a file, a block device, or the files of a directory (nbdkit-file-plugin(1)). */
 export default definePlugin({
   name: 'file',
   description: 'serves a file, a block device, or the files of a directory',
+  has: [
+    'list_exports',
+    'close',
+    'is_rotational',
+    'can_fast_zero',
+    'can_fua',
+    'can_multi_conn',
+    'can_cache',
+    'pwrite',
+    'flush',
+    'trim',
+    'zero',
+    'extents',
+    'cache',
+  ],
   params: {
     file: param.path({ magic: true, bytes: true, doc: 'The file or block device to serve.' }),
     dir: param.path({
@@ -38,6 +56,7 @@ export default definePlugin({
     }),
   },
   workers: true,
+  describe: () => ({ magicKey: 'file', lines: libc() ? supported.map((what) => `file_${what}=yes`) : [] }),
   async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log, busyPollUs }) {
     refuseTwo({ file, dir, fd, dirfd })
     const library = libc()

@@ -8,6 +8,7 @@ import { zeroes } from '../../api/zeroes.js'
 export default definePlugin({
   name: 'full',
   description: 'reads as zeroes, every write fails for want of space',
+  has: ['can_multi_conn', 'pwrite', 'trim', 'extents', 'cache'],
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
   },

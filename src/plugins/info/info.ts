@@ -11,6 +11,8 @@ const modes = ['exportname', 'base64exportname', 'address', 'time', 'uptime', 'c
 export default definePlugin({
   name: 'info',
   description: 'a disk that tells a client its export name, its address or the time',
+  has: ['can_multi_conn', 'cache'],
+  dumpLines: ['info_address=yes', 'info_base64=yes'],
   params: {
     mode: param.oneOf(modes, {
       default: 'exportname',

@@ -7,6 +7,8 @@ import { openShared, reserveShared, type SharedMemory } from '../../lib/shared-m
 export default definePlugin({
   name: 'memory',
   description: 'a disk in memory, shared by all clients',
+  has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'extents', 'cache'],
+  dumpLines: ['mlock=no', 'zstd=no'],
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     allocator: param.oneOf(allocators, {

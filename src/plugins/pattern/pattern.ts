@@ -16,6 +16,7 @@ const chosen = (upper: number | 'random') => (upper === 'random' ? randomInt(1, 
 export default definePlugin({
   name: 'pattern',
   description: 'a read-only disk whose every 8 bytes are their own offset',
+  has: ['can_multi_conn', 'cache'],
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     upper: {

@@ -8,6 +8,7 @@ import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
 export default definePlugin({
   name: 'random',
   description: 'a disk of random bytes',
+  has: ['can_multi_conn', 'pwrite', 'trim', 'zero', 'cache'],
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     seed: param.int({

@@ -11,7 +11,7 @@ import {
   magicKeyOf,
   threadModelOf,
 } from '../../lib/methods/instance.js'
-import { describeScripts, knownStatusLine } from '../../lib/scripts/describe.js'
+import { describeScripts, knownStatusLine, scriptCallbacks } from '../../lib/scripts/describe.js'
 import { ScriptMethods } from '../../lib/scripts/script-methods.js'
 import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary-directory.js'
 
@@ -19,6 +19,7 @@ import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary
 export default definePlugin({
   name: 'sh',
   description: 'a script, or any other program, that is called for each request',
+  has: scriptCallbacks,
   dumpLines: [knownStatusLine],
   params: {
     script: param.string({

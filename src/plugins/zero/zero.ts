@@ -5,6 +5,7 @@ import { zeroes } from '../../api/zeroes.js'
 export default definePlugin({
   name: 'zero',
   description: 'a disk of no bytes',
+  has: ['can_multi_conn', 'cache'],
   params: {},
   workers: true,
   setup: () => ({

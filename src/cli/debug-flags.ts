@@ -1,0 +1,60 @@
+/** The debug flags of the server itself (`-D nbdkit.…`, nbdkit(1)). */
+import type { DebugTopic, Log } from '../api/log.js'
+import { parseInteger } from '../api/parse.js'
+import { environmentVariable } from '../lib/environment.js'
+import { complain } from './output.js'
+
+const topics: Readonly<Record<string, DebugTopic>> = {
+  'nbdkit.backend.controlpath': 'controlpath',
+  'nbdkit.backend.datapath': 'datapath',
+}
+const environment = 'nbdkit.environ'
+/** Those of TLS would say more of what is not here. */
+const known = [...Object.keys(topics), environment, 'nbdkit.tls.log', 'nbdkit.tls.session']
+
+function isOurs(name: string): boolean {
+  return name.startsWith('nbdkit.')
+}
+
+/** Of a flag that is given several times the last holds. */
+function valuesOf(flags: readonly string[]): ReadonlyMap<string, number> {
+  return new Map(
+    flags.map((flag) => {
+      const equals = flag.indexOf('=')
+      const value = parseInteger(flag.slice(equals + 1), -(2 ** 31), 2 ** 31 - 1)
+      const name = flag.slice(0, equals)
+      // A dot is an underscore for nbdkit.
+      return [isOurs(name) ? name.replaceAll('_', '.') : name, value]
+    }),
+  )
+}
+
+/** @param onlyOurs others are for a layer, which says itself what it does not know. */
+export function warnOfUnusedFlags(flags: readonly string[], onlyOurs: boolean): void {
+  for (const name of valuesOf(flags).keys())
+    if (!known.includes(name) && (isOurs(name) || !onlyOurs))
+      complain(`warning: debug flag -D ${name} was not used`)
+}
+
+/** The same log without the topics that flags turn off. */
+export function logByFlags(log: Log, flags: readonly string[]): Log {
+  const off = [...valuesOf(flags)].flatMap(([name, value]) => (value === 0 ? (topics[name] ?? []) : []))
+  return off.length === 0 ? log : without(log, off)
+}
+
+function without(log: Log, off: readonly DebugTopic[]): Log {
+  return {
+    debugging: log.debugging,
+    debug(message, topic) {
+      if (topic === undefined || !off.includes(topic)) log.debug(message)
+    },
+    error: (message) => log.error(message),
+    child: (name) => without(log.child(name), off),
+  }
+}
+
+/** Prints the environment that we were started with, where a flag asks for it. */
+export function logEnvironment(log: Log, flags: readonly string[]): void {
+  if (!log.debugging || (valuesOf(flags).get(environment) ?? 0) === 0) return
+  for (const name of Object.keys(process.env)) log.debug(`environ: ${name}=${environmentVariable(name)}`)
+}
