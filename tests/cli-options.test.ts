@@ -189,6 +189,32 @@ describe('messages', together, () => {
   })
 })
 
+describe('a descriptor that a parameter names', together, () => {
+  const kinds: [args: string[], told: string][] = [
+    [['--filter=exitwhen', 'null', 'exit-when-pipe-closed=N'], 'exitwhen: exit-when-pipe-closed'],
+    [['--filter=exitwhen', 'null', 'exit-when-fd-closed=N'], 'exitwhen: exit-when-pipe-closed'],
+    [['file', 'fd=N'], 'file: fd'],
+    [['file', 'dirfd=N'], 'file: dirfd'],
+    [['./x.mjs', 'password=-N'], 'x: password'],
+  ]
+  for (const [args, told] of kinds)
+    it(`is refused where it is one of Node's own, or none: ${args.at(-1)}`, async (t) => {
+      if (!onLinux) return t.skip('only Linux lists the descriptors of a process')
+      const cwd = newDirectory({
+        'x.mjs': `import { definePlugin, param } from 'nbdkit-ts'
+const params = { password: param.password({ doc: '' }) }
+export default definePlugin({ name: 'x', description: '', params, setup: () => ({}) })`,
+      })
+      for (const number of [4, 5, 6, 11, 12, 1000]) {
+        const message = new RegExp(
+          `^${told}: file descriptor ${number} (was not inherited|is not open): the process`,
+        )
+        const words = args.map((word) => word.replace(/N$/, `${number}`))
+        await complains(message, ['-f', '-U', '-', ...words], { cwd })
+      }
+    })
+})
+
 describe('a file of arguments', together, () => {
   it('has one on each line', async () => {
     const cwd = newDirectory({

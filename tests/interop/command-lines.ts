@@ -7,7 +7,6 @@ export const reasons = {
   usage:
     'Where an option is wrong nbdkit prints its usage on standard output, and nbdkit-ts prints nothing there.',
   afterwards: 'end nbdkit before it sees what follows them; here a wrong option after them is an error.',
-  dump: '`--dump-plugin` may be given with `-s`.',
   twice: 'A parameter that is given twice is refused.',
   missing: 'Options that are not here are refused, and it says so:',
   port: 'With `-p 0` the port that was taken is told in `$port` and `$uri`; there they say 0.',
@@ -196,7 +195,7 @@ const wrongOptions = [
   `),
   ...differing('missing', 1, '-u root -U - null --run true\n-g root -U - null --run true'),
   ...differing('missing', 1, '--swap -U - null --run true\n--tls=off -U - null --run true'),
-  ...differing('dump', 0, '-s --dump-plugin null'),
+  ...lines('-s --dump-plugin null\n-s null --dump-plugin --version'),
 ]
 
 const layers = lines(`
