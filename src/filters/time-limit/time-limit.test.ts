@@ -69,7 +69,7 @@ test('time-limit is 60 seconds unless given', async (t) => {
 })
 
 test('time-limit reads a bare number as seconds, as on the command line', async (t) => {
-  assert.deepEqual(timeLimit.definition.params.limit.keys, ['time-limit'])
+  assert.deepEqual(timeLimit.definition.params.limit.keys, ['time-limit', 'time_limit', 'timelimit'])
   const { connection, pass, disconnects } = client(t)
   const device = await openDevice(ram(), [timeLimit({ limit: '2' })], { connection })
   pass(2000)
