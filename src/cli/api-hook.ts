@@ -52,14 +52,11 @@ function asWritten(found: Resolved): Resolved {
   return { ...found, format: extension === 'js' ? 'module' : 'module-typescript' }
 }
 
+const declared = 'default|const|let|var|function|class|async|type|interface|enum|abstract|declare'
+
 /** Not `import sys` or `export A=1`, which stand in the texts of other languages that a plugin may hold. */
 const moduleSyntax = new RegExp(
-  [
-    /^import\s*(?:['"{*]|type\s|[\w$]+\s*(?:,|from\b))/,
-    /^export\s*(?:[{*]|(?:default|const|let|var|function|class|async|type|interface|enum|abstract|declare)\b)/,
-  ]
-    .map(({ source }) => source)
-    .join('|'),
+  `^import\\s*(?:['"{*]|type\\s|[\\w$]+\\s*(?:,|from\\b))|^export\\s*(?:[{*]|(?:${declared})\\b)`,
   'm',
 )
 

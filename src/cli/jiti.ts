@@ -22,8 +22,8 @@ export async function jitiBeside(path: string): Promise<Jiti | undefined> {
 }
 
 /**
- * jiti resolves names by itself, so the hook of the module loader cannot tell it where our API is. Each module
- * is loaded when it is asked for.
+ * jiti resolves names by itself, so the hook of the module loader cannot tell it where our API is. Each
+ * module is loaded when it is asked for.
  */
 function api(): Record<string, unknown> {
   const require = createRequire(import.meta.url)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { examplesOf, newProject, nodes, serve, unpacked } from './project.js'
+import { examplesOf, newProject, nodes, runsTypeScript, serve, unpacked } from './project.js'
 
 const [plugin = '', filter = ''] = examplesOf(readFileSync(join(unpacked, 'README.md'), 'utf8'))
 const asJavaScript = (typescript: string) => typescript.replaceAll(/: (number|Uint8Array)/g, '')
@@ -30,19 +30,22 @@ export A=1
 \`
 `
 
+const stripOnly =
+  /filter\.ts:\d+: SyntaxError: TypeScript .* not supported .*: do without it, or "npm install jiti"$/
+
 /** TypeScript that Node does not run, and what is said where there is no jiti. */
 const forJiti: Record<string, { text: string; said: RegExp }> = {
   'an enum': {
     text: `enum Size { Small = 1 }\n${filter}void Size.Small\n`,
-    said: /filter\.ts:\d+: SyntaxError: TypeScript enum is not supported .*: do without it, or "npm install jiti"$/,
+    said: stripOnly,
   },
   'a namespace': {
     text: `namespace Sizes { export const small = 1 }\n${filter}void Sizes.small\n`,
-    said: /filter\.ts:\d+: SyntaxError: TypeScript namespace .* is not supported .*: do without it, or "npm install jiti"$/,
+    said: stripOnly,
   },
   'a parameter property': {
     text: `class Size { constructor(readonly bytes: number) {} }\n${filter}void new Size(1)\n`,
-    said: /filter\.ts:\d+: SyntaxError: TypeScript parameter property .*: do without it, or "npm install jiti"$/,
+    said: stripOnly,
   },
   'an import without the ending of a file': {
     text: "export { default } from './watch'\n",
@@ -56,11 +59,6 @@ const forJiti: Record<string, { text: string; said: RegExp }> = {
     text: `${filter.replace('defineFilter }', 'defineFilter, Device }')}export const same = (it: Device) => it\n`,
     said: /filter\.ts:1: SyntaxError: .* an export named 'Device': where it is a type, write "import type"$/,
   },
-}
-
-function runsTypeScript(version: string): boolean {
-  const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
-  return major > 22 || (major === 22 && minor >= 18)
 }
 
 const others = { 'typed.ts': filter, 'watch.ts': filter }
@@ -86,7 +84,7 @@ for (const { path: node, version } of nodes) {
     assert.deepEqual([status, stdout], [1, ''])
   }
 
-  describe(`with Node ${version}`, () => {
+  describe(`with Node ${version}`, { concurrency: 2 }, () => {
     for (const type of ['commonjs', 'module'] as const)
       it(`the README's plugin and filter are served in a project of type ${type}, under each name`, async () => {
         const files = { ...inEach('watch', filter), ...inEach('my-disk', plugin) }

@@ -19,7 +19,7 @@ import { packageRoot } from '../programs.js'
 const scratch = mkdtempSync(join(tmpdir(), 'first-hour-'))
 after(() => rmSync(scratch, { recursive: true }))
 
-/** The package as it is published, unpacked. The manual pages are made by themselves: they are no part here. */
+/** The package as it is published, unpacked, without its manual pages, which are made by themselves. */
 export const unpacked = unpack()
 
 function unpack(): string {
@@ -50,7 +50,7 @@ export function newProject(
   const directory = join(scratch, `project-${projects++}`)
   const modules = join(directory, 'node_modules')
   mkdirSync(modules, { recursive: true })
-  cpSync(unpacked, join(modules, 'nbdkit-ts'), { recursive: true })
+  cpSync(unpacked, join(modules, 'nbdkit-ts'), { recursive: true, filter: isRun })
   for (const name of packages) {
     mkdirSync(dirname(join(modules, name)), { recursive: true })
     symlinkSync(join(packageRoot, 'node_modules', name), join(modules, name))
@@ -62,6 +62,9 @@ export function newProject(
   }
   return directory
 }
+
+/** Sources and pages are for readers. */
+const isRun = (path: string) => path.includes('/dist/src/') || !/\.(ts|md|1)$/.test(path)
 
 /**
  * The Node that runs the tests, and those that CI installs in ci/, one for each version. Where it is one of
@@ -79,6 +82,12 @@ function nodesOfCi(): string[] {
     .filter((path) => existsSync(path))
 }
 
+/** By itself, without a flag. */
+export function runsTypeScript(version: string): boolean {
+  const [major = 0, minor = 0] = version.slice(1).split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 18)
+}
+
 export async function run(command: string, args: readonly string[], cwd: string) {
   const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
@@ -88,10 +97,10 @@ export async function run(command: string, args: readonly string[], cwd: string)
   return { status, stdout, stderr }
 }
 
-/** Runs the installed program, which tells its URI once it serves and then ends. */
-export function serve(node: string, project: string, words: readonly string[]) {
+/** Runs the installed program until a client has ended. This one only tells the URI. */
+export function serve(node: string, project: string, words: readonly string[], client = 'echo "$uri"') {
   const program = join(project, 'node_modules', 'nbdkit-ts', 'bin', 'nbdkit-ts')
-  return run(node, [program, '-U', '-', ...words, '--run', 'echo "$uri"'], project)
+  return run(node, [program, '-U', '-', ...words, '--run', client], project)
 }
 
 /** The blocks of one language in a page of the package, in order. */
