@@ -80,6 +80,9 @@ describe('each plugin and filter of the pages', { concurrency: 2 }, () => {
     })
 })
 
+/** The page says which ones run TypeScript. */
+const nodeForTypeScript = nodes.find(({ version }) => runsTypeScript(version))?.path
+
 /** Commands stand alone on lines that are set in. Those with an ellipsis stand for others. */
 const commands = pages.flatMap((name) =>
   [...page(`${name}.md`).matchAll(/^ {4}((?:npx|node|npm|nbdkit-ts) .*)$/gm)]
@@ -100,9 +103,6 @@ describe('each command of the pages', { concurrency: 2 }, () => {
       assert.doesNotMatch(stderr, /^nbdkit-ts: /m)
     })
 })
-
-/** The page says which ones run TypeScript. */
-const nodeForTypeScript = nodes.find(({ version }) => runsTypeScript(version))?.path
 
 function forCommand(command: string): { skip: string | false } {
   if (command.startsWith('node --test') && nodeForTypeScript === undefined)
