@@ -1,40 +1,38 @@
-/** TypeScript on a Node that does not strip types itself (before 22.18): by jiti, where it is installed. */
+/** Whatever Node itself does not load of TypeScript, by jiti, where it is installed. */
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { filters } from '../filters/catalog.js'
 import { plugins } from '../plugins/catalog.js'
 import { ourPackage } from './package.js'
 
-/** @throws Error when jiti is not installed, else what the file threw. */
-export async function importTypeScript(path: string): Promise<unknown> {
-  const { createJiti } = await findJiti()
-  const jiti = createJiti(import.meta.url, { alias: aliases(), fsCache: false, interopDefault: false })
-  return jiti.import(path)
-}
+type Jiti = ReturnType<typeof import('jiti').createJiti>
 
-/** Beside us, or where the user has installed it. */
-async function findJiti(): Promise<typeof import('jiti')> {
-  try {
-    return await import('jiti')
-  } catch {
+/** jiti as it is installed beside a file, else beside us. Undefined where it is not. */
+export async function jitiBeside(path: string): Promise<Jiti | undefined> {
+  for (const file of [path, fileURLToPath(import.meta.url)])
     try {
-      return await import(pathToFileURL(createRequire(`${process.cwd()}/`).resolve('jiti')).href)
-    } catch (error) {
-      const node = `Node ${process.versions.node} does not run TypeScript`
-      throw new Error(`${node}: use 22.18 or later, or "npm install jiti"`, { cause: error })
+      const { createJiti } = await import(pathToFileURL(createRequire(file).resolve('jiti')).href)
+      // Versions before 2 have none.
+      if (createJiti)
+        return createJiti(path, { virtualModules: api(), fsCache: false, interopDefault: false })
+    } catch {
+      // Not here, or it cannot be loaded itself.
     }
-  }
+  return undefined
 }
 
-/** jiti resolves names by itself, so the hook of the module loader cannot tell it where our API is. */
-function aliases(): Record<string, string> {
+/**
+ * jiti resolves names by itself, so the hook of the module loader cannot tell it where our API is. Each
+ * module is loaded when it is asked for.
+ */
+function api(): Record<string, unknown> {
+  const require = createRequire(import.meta.url)
   const names = Object.keys(ourPackage().exports).flatMap((path) => {
     const catalog = path === './plugins/*' ? plugins : path === './filters/*' ? filters : undefined
     return catalog ? Object.keys(catalog).map((name) => path.replace('*', name)) : [path]
   })
-  return Object.fromEntries(
-    names
-      .map((path) => `nbdkit-ts${path.slice(1)}`)
-      .map((name) => [name, fileURLToPath(import.meta.resolve(name))]),
-  )
+  const getters = names
+    .map((path) => `nbdkit-ts${path.slice(1)}`)
+    .map((name) => [name, { get: () => require(name), enumerable: true }] as const)
+  return Object.defineProperties({}, Object.fromEntries(getters))
 }

@@ -97,7 +97,7 @@ function usage(kind: Kind, word: string): string {
 
 function check<K extends Kind>(kind: K, word: string, path: string, module: unknown): DefinitionOf<K> {
   const wanted = kind === 'plugin' ? 'definePlugin' : 'defineFilter'
-  const found = (module as { readonly default?: unknown }).default
+  const found = defaultOf(module)
   if (typeof found === 'function' && 'kind' in found && 'definition' in found) {
     if (found.kind === kind) return found.definition as DefinitionOf<K>
     if (found.kind === 'plugin' || found.kind === 'filter')
@@ -106,6 +106,16 @@ function check<K extends Kind>(kind: K, word: string, path: string, module: unkn
   throw new ConfigError(
     `${kind} ${word}: expected "export default ${wanted}({…})" in ${path}, found ${describe(found)}`,
   )
+}
+
+/** CommonJS exports a plugin itself, or beside `__esModule` where a compiler made it of a module. */
+function defaultOf(module: unknown): unknown {
+  const found = typeof module === 'function' ? module : defaultIn(module)
+  return typeof found === 'object' && found !== null && '__esModule' in found ? defaultIn(found) : found
+}
+
+function defaultIn(module: unknown): unknown {
+  return (module as { readonly default?: unknown }).default
 }
 
 function describe(found: unknown): string {

@@ -1,4 +1,4 @@
-/** The pictures in docs/lifecycle.md are the tables that the code goes by. */
+/** The pictures in docs/lifecycle.md and README.md are the tables that the code goes by. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,10 +12,15 @@ function rootAbove(directory: string): string {
   return existsSync(join(directory, 'package.json')) ? directory : rootAbove(dirname(directory))
 }
 
-const page = readFileSync(join(root, 'docs', 'lifecycle.md'), 'utf8')
-const diagrams = [...page.matchAll(/^```mermaid\nstateDiagram-v2\n([\s\S]*?)^```/gm)].map(
-  ([, text = '']) => text,
-)
+/** Those of a page: the first is of the server, the second of a connection. */
+function diagramsOf(page: string): string[] {
+  const text = readFileSync(join(root, page), 'utf8')
+  return [...text.matchAll(/^```mermaid\nstateDiagram-v2\n([\s\S]*?)^```/gm)].map(
+    ([, diagram = '']) => diagram,
+  )
+}
+
+const pages = ['docs/lifecycle.md', 'README.md'].map((name) => ({ name, diagrams: diagramsOf(name) }))
 
 /** The arrows of a diagram, `from --> to`. Mermaid's `[*]` is where it begins and ends. */
 function arrows(diagram = ''): string[] {
@@ -33,20 +38,22 @@ function moves(table: Readonly<Record<string, readonly string[]>>): string[] {
   ].sort()
 }
 
-test('the page has a diagram for the server and one for a connection', () => {
-  assert.equal(diagrams.length, 2)
-  for (const diagram of diagrams)
-    assert.equal(arrows(diagram).length, diagram.trim().split('\n').length, 'each line is an arrow')
-})
+for (const { name, diagrams } of pages)
+  test(`${name} has a diagram for the server and one for a connection`, () => {
+    assert.equal(diagrams.length, 2)
+    for (const diagram of diagrams)
+      assert.equal(arrows(diagram).length, diagram.trim().split('\n').length, 'each line is an arrow')
+  })
 
 const tables = [
-  ['server', diagrams[0], serverStates],
-  ['connection', diagrams[1], connectionStates],
+  ['server', 0, serverStates],
+  ['connection', 1, connectionStates],
 ] as const
-for (const [name, diagram, table] of tables) {
-  test(`the diagram of a ${name} shows its table of states`, () => {
-    assert.deepEqual(arrows(diagram), moves(table))
-  })
+for (const [name, at, table] of tables) {
+  for (const page of pages)
+    test(`the diagram of a ${name} in ${page.name} shows its table of states`, () => {
+      assert.deepEqual(arrows(page.diagrams[at]), moves(table))
+    })
   test(`every state of a ${name} can be reached, and leads to its end`, () => {
     const edges: Readonly<Record<string, readonly string[]>> = table
     const [first = ''] = Object.keys(edges)

@@ -1,0 +1,120 @@
+/** Why a user's file could not be loaded: where the mistake is, and what to do. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { messageOf } from '../api/errors.js'
+import { hasModuleSyntax } from './api-hook.js'
+
+/** Before they were run. What a file throws itself while it runs is no matter of how it is loaded. */
+const codesOfLoading =
+  /^(ERR_)?(MODULE_NOT_FOUND|UNSUPPORTED_DIR_IMPORT|IMPORT_ATTRIBUTE_MISSING|INVALID_TYPESCRIPT_SYNTAX)$/
+
+export function couldNotLoad(error: unknown): boolean {
+  return error instanceof SyntaxError || codesOfLoading.test(codeOf(error)) || needsJiti(error)
+}
+
+/** Node says itself that this is more of TypeScript than it loads, or does not find what jiti is given. */
+export function needsJiti(error: unknown): boolean {
+  return isUnknownTypeScript(error) || codeOf(error) in adviceByCode || isRequireOfApi(error)
+}
+
+export function isTypeScript(path: string): boolean {
+  return /^\.[cm]?ts$/.test(extname(path))
+}
+
+const orJiti = 'or "npm install jiti"'
+
+const adviceByCode: Readonly<Record<string, string>> = {
+  ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX: `do without it, ${orJiti}`,
+  ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING: 'publish it as JavaScript, or "npm install jiti"',
+}
+
+/** Nothing where the message alone is enough. */
+function adviceFor(error: unknown, path: string): string | undefined {
+  const message = messageOf(error)
+  if (isRequireOfApi(error))
+    return 'write "import" in place of "require", or "npm install nbdkit-ts" beside it'
+  if (codeOf(error) in adviceByCode) return adviceByCode[codeOf(error)]
+  const [, missing = ''] = /^Cannot find module '(\/[^']*)' imported from/.exec(message) ?? []
+  const [whole] = ['.ts', '.mts', '.cts', '.js']
+    .map((ending) => missing.replace(/\.[cm]?js$/, '') + ending)
+    .filter((file) => missing !== '' && existsSync(file))
+  if (whole !== undefined) return `there is ${whole}: write its whole name, ${orJiti}`
+  if (isTypeScript(path) && / does not provide an export named /.test(message))
+    return 'where it is a type, write "import type"'
+  return undefined
+}
+
+/**
+ * `FILE: MESSAGE`, with the line where that is known, and what to do.
+ *
+ * @param path of the file that was to be loaded; none for a package, which its caller names.
+ */
+export function explain(error: unknown, path = ''): string {
+  if (isUnknownTypeScript(error)) {
+    const node = `Node ${process.versions.node} does not run TypeScript`
+    return `${startOf(path)}${node}: use 22.18 or later, ${orJiti}`
+  }
+  const advice = adviceFor(error, path)
+  return `${withPlace(error) ?? withoutPlace(error, path)}${advice === undefined ? '' : `: ${advice}`}`
+}
+
+function withoutPlace(error: unknown, path: string): string {
+  const [message = ''] = messageOf(error).split('\n', 1)
+  if (!(error instanceof SyntaxError) || path === '') return startOf(path) + message
+  // For JavaScript Node tells the place of a syntax error to nobody but the reader of its own report.
+  const line = place(syntaxReport(path))
+  return line === undefined
+    ? `${path}: SyntaxError in a file that it imports: ${message}`
+    : `${line}: SyntaxError: ${message}`
+}
+
+function startOf(path: string): string {
+  return path === '' ? '' : `${path}: `
+}
+
+function syntaxReport(path: string): string {
+  const isModule = hasModuleSyntax(pathToFileURL(path).href)
+  const args = isModule ? ['--input-type=module', '--check', '-'] : ['--check', path]
+  const { stderr } = spawnSync(process.execPath, args, { input: readFileSync(path), encoding: 'utf8' })
+  return stderr.replaceAll(/^\[stdin\]/gm, path)
+}
+
+/** `FILE:LINE: MESSAGE`, when the error knows its place. */
+function withPlace(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const line = place(error.stack ?? '')
+  const name = error.name === 'Error' ? '' : `${error.name}: `
+  return line === undefined ? undefined : `${line}: ${name}${error.message.split('\n', 1)[0]?.trim()}`
+}
+
+const ours = new URL('.', import.meta.url).href
+
+/**
+ * The first file and line that a stack names, and that is the user's. That of a syntax error stands on a line
+ * of its own, that of any other error in the first line after `at`.
+ */
+function place(stack: string): string | undefined {
+  const alone = /^ ?((?:file:\/\/)?\/.*?):(\d+)(?::\d+)?$/gm
+  const frame = /^ +at (?:.*\()?((?:file:\/\/)?\/.*?):(\d+):\d+\)?$/gm
+  for (const [, file, line] of [...stack.matchAll(alone), ...stack.matchAll(frame)])
+    if (file && !file.startsWith(ours) && !file.includes('/node_modules/jiti/'))
+      return `${file.startsWith('file:') ? fileURLToPath(file) : file}:${line}`
+  return undefined
+}
+
+/** Before Node 22.18. */
+function isUnknownTypeScript(error: unknown): boolean {
+  const isUnknown = /^ERR_UNKNOWN_(FILE_EXTENSION|MODULE_FORMAT)$/.test(codeOf(error))
+  return isUnknown && /"\.[cm]?ts"|typescript/.test(messageOf(error))
+}
+
+/** It is not found there: the hook stands before `import` alone. */
+function isRequireOfApi(error: unknown): boolean {
+  return codeOf(error) === 'MODULE_NOT_FOUND' && /^Cannot find module 'nbdkit-ts\b/.test(messageOf(error))
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
