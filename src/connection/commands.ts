@@ -117,6 +117,11 @@ export class Commands {
   /** From now on answers are thrown away, and a payload that has not come whole never will. */
   mute(): void {
     this.#muted = true
+    this.abandon()
+  }
+
+  /** The payload in hand goes to no write: the device has its memory back. */
+  abandon(): void {
     const lent = this.#lent
     this.#lent = undefined
     if (lent) this.#giveBack(lent)
