@@ -67,8 +67,8 @@ export class Segment {
 
   /**
    * Writes whole units by taking over `memory` that holds them. Returns the memory that they were in, which
-   * nobody uses any more. Undefined: a reader may still use that memory, or it lies here and there, and nothing
-   * was done.
+   * nobody uses any more. Undefined: nothing was done, as a reader may still use that memory, or it lies here
+   * and there.
    */
   exchange(start: number, memory: Uint8Array): Uint8Array | undefined {
     const first = start >>> this.#unitBits

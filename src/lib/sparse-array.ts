@@ -92,9 +92,9 @@ export class SparseArray {
   }
 
   /**
-   * Memory for a write that is to come: beside the array, which is as it was until `write` is called with this
-   * very view. Undefined where the range is not made of whole units within one segment, or too much is lent
-   * already: such a write is copied.
+   * Memory for a write that is to come, beside the array, which stays as it is until `write` is called with
+   * this very view. Undefined where the range is not made of whole units within one segment, or too much is
+   * lent already: such a write is copied.
    */
   window(offset: number, length: number): Uint8Array | undefined {
     return this.#fits(offset, length) ? this.#staging.lend(length) : undefined
@@ -110,7 +110,7 @@ export class SparseArray {
     return start % (unitPages * this.#blankPage.length) === 0 && start + length <= this.#segmentBytes
   }
 
-  /** Makes a window a part of the array, in exchange for the memory that was there. False: it must be copied. */
+  /** Makes a window a part of the array, in exchange for the memory there. False: it must be copied. */
   #takeOver(offset: number, window: Uint8Array): boolean {
     if (!this.#fits(offset, window.length)) return false
     const index = Math.floor(offset / this.#segmentBytes)

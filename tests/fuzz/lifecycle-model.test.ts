@@ -11,7 +11,7 @@ import { after, describe, it } from 'node:test'
 import { runModel } from './model.js'
 import type { Transport } from './model-judge.js'
 
-/** Seeds that once showed a fault, with a disk that lends no memory. They are run first, on both transports. */
+/** Seeds that once showed a fault, with a disk that lends no memory. They run first, on both transports. */
 const kept: readonly (readonly [seed: number, fault: string])[] = [
   [2, 'a connection that was closed in the handshake fired its signal'],
   [5, 'a write was refused before its payload had come'],

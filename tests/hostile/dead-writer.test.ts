@@ -1,4 +1,4 @@
-/** A client that dies in the middle of a large write to a disk in memory, and others who use the same range. */
+/** A client that dies in a large write to a disk in memory, and others who use the same range. */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'

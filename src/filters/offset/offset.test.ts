@@ -4,7 +4,10 @@ import { definePlugin } from '../../api/plugin.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import offset from './offset.js'
 
-/** 64 KiB whose every 32-bit word is its own address, writable. Notes where it has lent memory, and what came back. */
+/**
+ * 64 KiB whose every 32-bit word is its own address, writable. Notes where it has lent memory, and what came
+ * back.
+ */
 function addressed(lent: number[] = [], released: Uint8Array[] = []) {
   const disk = new Uint8Array(65536)
   const view = new DataView(disk.buffer)
