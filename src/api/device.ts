@@ -99,11 +99,11 @@ export interface Device {
   write(offset: number, data: Uint8Array, flags: WriteFlags): MaybePromise<void>
   /**
    * Lends memory for a write that is to come: a view of exactly `length` bytes. They are received into that
-   * view, and then `write` is called with the view itself, which the device may keep as a part of the disk, so
-   * that nothing needs to be copied. The memory lies beside the disk: until that `write`, no read, write, trim
-   * or zero notices that a window is lent. The write may never come. Others may write, trim and zero the range
-   * meanwhile, and what they did stands until that `write`, which is one like any other. Undefined: the bytes
-   * are received elsewhere.
+   * view, and then `write` is called with the view itself, which the device may keep as a part of the disk,
+   * so that nothing needs to be copied. The memory lies beside the disk: until that `write`, no read, write,
+   * trim or zero notices that a window is lent. The write may never come. Others may write, trim and zero the
+   * range meanwhile, and what they did stands until that `write`, which is one like any other. Undefined: the
+   * bytes are received elsewhere.
    */
   window(offset: number, length: number): Uint8Array | undefined
   /**

@@ -16,8 +16,12 @@ export class Segment {
   /** By unit: a view of its memory was given to a reader, who may hold it for as long as a client is slow. */
   readonly #shown: Bitmap
   #bytes: Uint8Array
-  /** By unit: memory that was exchanged for that of `#bytes`. */
-  #exchanged: (Uint8Array | undefined)[] | undefined
+  /**
+   * By unit: in which memory, exchanged for that of `#bytes`, the unit lies, and where. Views of each unit
+   * would be objects enough to keep the garbage collector busy.
+   */
+  #holders: (Uint8Array | undefined)[] | undefined
+  #starts: number[] = []
   readonly #blankPage: Uint8Array
   readonly #pageBits: number
   readonly #unitBits: number
@@ -45,7 +49,7 @@ export class Segment {
     const endPage = this.#pagesTo(end)
     if (this.written.next(true, start >>> this.#pageBits, endPage) === endPage) return zeroes(length)
     this.#shown.set(start >>> this.#unitBits, ((end - 1) >>> this.#unitBits) + 1)
-    const whole = this.#inOnePiece(start, end)
+    const whole = this.#inOneUnit(start, end)
     if (whole) return whole
     const pieces = this.#pieces(start, end)
     return pieces.length === 1 && pieces[0] ? pieces[0] : pieces
@@ -53,7 +57,7 @@ export class Segment {
 
   write(start: number, data: Uint8Array): void {
     const end = start + data.length
-    const whole = this.#inOnePiece(start, end)
+    const whole = this.#inOneUnit(start, end)
     if (whole) whole.set(data)
     else {
       let done = 0
@@ -74,15 +78,17 @@ export class Segment {
     const first = start >>> this.#unitBits
     const end = first + (memory.length >>> this.#unitBits)
     if (this.#shown.next(true, first, end) !== end) return undefined
-    const [before, more] = this.#pieces(start, start + memory.length)
-    if (more !== undefined) return undefined
+    const before = this.#holderOf(first, memory.length) ?? this.#onePiece(start, start + memory.length)
+    if (before === undefined) return undefined
     if (memory.length === this.#bytes.length) {
       this.#bytes = memory
-      this.#exchanged = undefined
+      this.#holders = undefined
     } else {
-      this.#exchanged ??= []
-      for (let unit = first, at = 0; unit < end; unit++, at += this.#unitBytes)
-        this.#exchanged[unit] = memory.subarray(at, at + this.#unitBytes)
+      this.#holders ??= []
+      for (let unit = first, at = 0; unit < end; unit++, at += this.#unitBytes) {
+        this.#holders[unit] = memory
+        this.#starts[unit] = at
+      }
     }
     this.written.set(start >>> this.#pageBits, this.#pagesTo(start + memory.length))
     return before
@@ -114,7 +120,7 @@ export class Segment {
       // To fill what is zero already would take memory for it.
       if (!written.has(page)) continue
       const start = page << this.#pageBits
-      const bytes = this.#inOnePiece(start, start + this.#blankPage.length)
+      const bytes = this.#inOneUnit(start, start + this.#blankPage.length)
       bytes?.fill(0, Math.max(0, from - start), Math.max(0, to - start))
       // Zeroed sector by sector, a page is blank in the end.
       if (!bytes || Buffer.compare(bytes, this.#blankPage) !== 0) continue
@@ -148,36 +154,54 @@ export class Segment {
     return pieces.every((piece) => advice.giveBack(piece))
   }
 
+  /** The very memory that was exchanged for units from this one on, where they are still all in it. */
+  #holderOf(first: number, length: number): Uint8Array | undefined {
+    const holder = this.#holders?.[first]
+    if (holder?.length !== length) return undefined
+    for (let unit = first, at = 0; at < length; unit++, at += this.#unitBytes)
+      if (this.#holders?.[unit] !== holder || this.#starts[unit] !== at) return undefined
+    return holder
+  }
+
   /** Undefined where a range goes beyond a unit, and units were exchanged. */
-  #inOnePiece(from: number, to: number): Uint8Array | undefined {
-    if (this.#exchanged === undefined) return this.#bytes.subarray(from, to)
+  #inOneUnit(from: number, to: number): Uint8Array | undefined {
+    if (this.#holders === undefined) return this.#bytes.subarray(from, to)
     const unit = from >>> this.#unitBits
-    const start = unit * this.#unitBytes
-    return to - start <= this.#unitBytes ? this.#unit(unit).subarray(from - start, to - start) : undefined
+    if ((to - 1) >>> this.#unitBits !== unit) return undefined
+    const holder = this.#holders[unit]
+    const moved = this.#place(unit) - unit * this.#unitBytes
+    return (holder ?? this.#bytes).subarray(from + moved, to + moved)
+  }
+
+  /** Undefined where a range lies here and there. */
+  #onePiece(from: number, to: number): Uint8Array | undefined {
+    const pieces = this.#pieces(from, to)
+    return pieces.length === 1 ? pieces[0] : undefined
   }
 
   /** The memory of a range, from one place where it lies together to the next. */
   #pieces(from: number, to: number): Uint8Array[] {
-    if (this.#exchanged === undefined) return [this.#bytes.subarray(from, to)]
+    if (this.#holders === undefined) return [this.#bytes.subarray(from, to)]
     const pieces: Uint8Array[] = []
     for (let at = from; at < to; ) {
       const unit = at >>> this.#unitBits
-      const { buffer, byteOffset } = this.#unit(unit)
+      const holder = this.#holders[unit] ?? this.#bytes
+      const moved = this.#place(unit) - unit * this.#unitBytes
       let end = (unit + 1) * this.#unitBytes
       for (let next = unit + 1; end < to; next++, end += this.#unitBytes) {
-        const { buffer: nextBuffer, byteOffset: nextOffset } = this.#unit(next)
-        if (nextBuffer !== buffer || nextOffset !== byteOffset + (next - unit) * this.#unitBytes) break
+        const isNext = (this.#holders[next] ?? this.#bytes) === holder
+        if (!isNext || this.#place(next) - next * this.#unitBytes !== moved) break
       }
       end = Math.min(end, to)
-      pieces.push(new Uint8Array(buffer, byteOffset + (at - unit * this.#unitBytes), end - at))
+      pieces.push(holder.subarray(at + moved, end + moved))
       at = end
     }
     return pieces
   }
 
-  #unit(index: number): Uint8Array {
-    const start = index * this.#unitBytes
-    return this.#exchanged?.[index] ?? this.#bytes.subarray(start, start + this.#unitBytes)
+  /** Where a unit begins in the memory that it is in. */
+  #place(unit: number): number {
+    return this.#holders?.[unit] === undefined ? unit * this.#unitBytes : (this.#starts[unit] ?? 0)
   }
 
   /** How many pages the first `length` bytes lie in. */
