@@ -98,12 +98,20 @@ export interface Device {
   read(offset: number, length: number, alloc: Alloc): MaybePromise<Data>
   write(offset: number, data: Uint8Array, flags: WriteFlags): MaybePromise<void>
   /**
-   * The device's own memory for a write that is to come: a view of exactly `length` bytes. They are received
-   * into it, and then `write` is called with the view itself, so that nothing needs to be copied. Until then,
-   * and for good where the client dies before, the range holds anything. Undefined: they are received
-   * elsewhere.
+   * Lends memory for a write that is to come: a view of exactly `length` bytes. They are received into that
+   * view, and then `write` is called with the view itself, which the device may keep as a part of the disk,
+   * so that nothing needs to be copied. The memory lies beside the disk: until that `write`, no read, write,
+   * trim or zero notices that a window is lent. The write may never come. Others may write, trim and zero the
+   * range meanwhile, and what they did stands until that `write`, which is one like any other. Undefined: the
+   * bytes are received elsewhere.
    */
   window(offset: number, length: number): Uint8Array | undefined
+  /**
+   * A window is used no more. Called once for each that was lent, and before `close`: when its `write` has
+   * settled, or in its place where the client died or the write was refused. What was written stays. A view
+   * that this device did not lend is none of its business.
+   */
+  release(window: Uint8Array): void
   /** Makes durable every write that was answered before. */
   flush(): MaybePromise<void>
   /** A hint that the content is no longer needed. */

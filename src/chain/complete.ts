@@ -13,6 +13,7 @@ import {
   guardWindow,
   guardWrite,
 } from './guard.js'
+import { madeOf, noteOperation, noteWindow, passesWindow } from './origins.js'
 import type { Watcher } from './running.js'
 
 /**
@@ -72,30 +73,35 @@ export function complete(
   if (can.write && init.write)
     write = withFua('write', own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write)
   // Over a layer that changes the bytes, or looks at them, they must not go past it.
-  const passes = own('window') || !(own('read') || own('write'))
-  const window =
-    !can.write || !init.window || !passes
-      ? noWindow
-      : own('window')
-        ? guardWindow(boundary, init.window.bind(init))
-        : init.window
+  let window: Device['window'] = noWindow
+  if (can.write && init.write && init.window && passesWindow(init.window, init.read, init.write))
+    window = own('window') ? guardWindow(boundary, init.window.bind(init)) : init.window
+  if (window !== noWindow) noteWindow({ window, read, write })
+  const release = !init.release ? nothing : own('release') ? init.release.bind(init) : init.release
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
   // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
   // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
-  const keeps = (key: 'zero' | 'cache', by: 'write' | 'read') =>
-    inner?.can[key] === 'emulate' && (own(key) || !own(by))
+  const keeps = (key: 'zero' | 'cache', operation: Device['zero'] | Device['cache'], by: unknown) => {
+    const made = madeOf(operation)
+    return made === 'own' ? inner?.can[key] === 'emulate' : made !== undefined && made === by
+  }
 
   let zero: Device['zero'] = unsupported('zero')
   if (can.zero === 'native' && init.zero) zero = ranged('zero', init.zero)
   else if (can.zero === 'emulate') {
-    zero = init.zero && keeps('zero', 'write') ? ranged('zero', init.zero) : zeroByWrite(write, can.fua)
+    const isKept = init.zero && keeps('zero', init.zero, init.write)
+    zero = init.zero && isKept ? ranged('zero', init.zero) : zeroByWrite(write, can.fua)
   }
+  noteOperation(zero, can.zero === 'emulate' ? write : undefined)
 
   let cache: Device['cache'] = unsupported('cache')
-  if (init.cache && (can.cache === 'native' || (can.cache === 'emulate' && keeps('cache', 'read'))))
+  const isCacheKept =
+    can.cache === 'native' || (can.cache === 'emulate' && init.cache && keeps('cache', init.cache, init.read))
+  if (init.cache && isCacheKept)
     cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
   else if (can.cache === 'emulate') cache = cacheByRead(read)
+  noteOperation(cache, can.cache === 'emulate' ? read : undefined)
 
   return {
     size,
@@ -106,6 +112,7 @@ export function complete(
     read,
     write,
     window,
+    release,
     flush,
     trim,
     zero,

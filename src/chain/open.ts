@@ -58,10 +58,24 @@ export async function openChain(
   }
 }
 
-/** The inner device that a filter made its own from: of several, the one it spread; else the last. */
+/**
+ * The inner device that a filter made its own from: of several, the one that most of its functions are of;
+ * else the last.
+ */
 function spreadOf(init: DeviceInit, inners: readonly Device[]): Device | undefined {
-  return inners.find((inner) => inner.close === init?.close) ?? inners.at(-1)
+  const alike = (inner: Device) => ownFunctions.filter((key) => inner[key] === init?.[key]).length
+  let found = inners.at(-1)
+  if (found === undefined || inners.length === 1) return found
+  let most = alike(found)
+  for (const inner of inners) {
+    const count = alike(inner)
+    if (count > most) [found, most] = [inner, count]
+  }
+  return found
 }
+
+/** What no two devices have in common. */
+const ownFunctions = ['read', 'write', 'zero', 'trim', 'flush', 'cache', 'extents', 'close'] as const
 
 async function openPlugin(plugin: PluginInstance, request: OpenRequest): Promise<DeviceInit> {
   return plugin.open(request)

@@ -1,7 +1,7 @@
 /**
  * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
  */
-import type { Alloc, Data } from '../api/device.js'
+import type { Alloc, Data, WriteFlags } from '../api/device.js'
 import { messageOf, NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
@@ -71,6 +71,8 @@ export class Commands {
   /** Of the memory budget, for data that the client has not taken yet. */
   #untakenBytes = 0
   #muted = false
+  /** Memory of the device that the payload in hand is received into. */
+  #lent: Uint8Array | undefined
   /** True while a device is called that may be given a place in the replies. */
   #placing = false
   /** Reads that are not given one, since their device has let one wait. */
@@ -112,9 +114,17 @@ export class Commands {
     this.#share.release(bytes)
   }
 
-  /** From now on answers are thrown away. */
+  /** From now on answers are thrown away, and a payload that has not come whole never will. */
   mute(): void {
     this.#muted = true
+    this.abandon()
+  }
+
+  /** The payload in hand goes to no write: the device has its memory back. */
+  abandon(): void {
+    const lent = this.#lent
+    this.#lent = undefined
+    if (lent) this.#giveBack(lent)
   }
 
   /**
@@ -148,10 +158,32 @@ export class Commands {
    */
   window({ offset, length }: Request): Uint8Array | undefined {
     try {
-      return this.#agreement.device.window(offset, length)
+      this.#lent = this.#agreement.device.window(offset, length)
     } catch (error) {
       if (!(error instanceof NbdError)) this.#log.error(messageOf(error))
-      return undefined
+    }
+    return this.#lent
+  }
+
+  #writeLent(offset: number, lent: Uint8Array, flags: WriteFlags): MaybePromise<void> {
+    // In flight it is no more in hand: another may be lent behind it.
+    this.#lent = undefined
+    let done: MaybePromise<void>
+    try {
+      done = this.#agreement.device.write(offset, lent, flags)
+    } catch (error) {
+      this.#giveBack(lent)
+      throw error
+    }
+    if (isPromise(done)) return done.finally(() => this.#giveBack(lent))
+    this.#giveBack(lent)
+  }
+
+  #giveBack(lent: Uint8Array): void {
+    try {
+      this.#agreement.device.release(lent)
+    } catch (error) {
+      this.#log.error(messageOf(error))
     }
   }
 
@@ -180,7 +212,11 @@ export class Commands {
       case NBD_CMD_READ:
         return this.#read(offset, length)
       case NBD_CMD_WRITE:
-        return device.write(offset, payload, fua ? withFua : withoutFua) as MaybePromise<undefined>
+        return (
+          payload === this.#lent
+            ? this.#writeLent(offset, payload, fua ? withFua : withoutFua)
+            : device.write(offset, payload, fua ? withFua : withoutFua)
+        ) as MaybePromise<undefined>
       case NBD_CMD_FLUSH:
         return device.flush() as MaybePromise<undefined>
       case NBD_CMD_TRIM:

@@ -9,8 +9,6 @@ import type { MemoryShare } from './memory-budget.js'
 /** A payload that is whole. */
 export interface WholePayload {
   readonly bytes: Uint8Array
-  /** The bytes lie in memory that the device lent. */
-  readonly inWindow: boolean
   /** Gives the memory back, unless the device lent it. */
   release(): void
 }
@@ -105,7 +103,7 @@ export class Payload {
       this.#pool.give(bytes)
       this.#share.release(counted)
     }
-    return { bytes, inWindow, release }
+    return { bytes, release }
   }
 
   /** Gives the memory back in the midst of a payload; returns how many bytes have not arrived. */

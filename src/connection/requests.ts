@@ -348,9 +348,10 @@ export class Requests {
   }
 
   #runPayload(): void {
-    const { bytes, inWindow, release } = this.#payload.take()
-    // The device has lent its memory, so it has been reached: the write is in flight, whatever came since.
-    const waiting = inWindow ? this.#commands.run(this.#request, bytes) : this.#runWith(bytes)
+    const { bytes, release } = this.#payload.take()
+    // No write follows what the device has lent.
+    if (this.#refuseAll) this.#commands.abandon()
+    const waiting = this.#runWith(bytes)
     if (waiting) void waiting.then(release)
     else release()
   }

@@ -4,7 +4,13 @@ import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { DeviceInit } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
-import { NBD_CMD_FLAG_FUA, NBD_CMD_FLUSH, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../protocol/constants.js'
+import {
+  NBD_CMD_FLAG_FUA,
+  NBD_CMD_FLUSH,
+  NBD_CMD_WRITE,
+  NBD_ENOSPC,
+  NBD_ESHUTDOWN,
+} from '../protocol/constants.js'
 import { receiveIntoPlaceBytes } from '../protocol/limits.js'
 import { encodeRequest } from '../testing/raw-client.js'
 import { Disk, patterned, serve } from '../testing/served-disk.js'
@@ -13,27 +19,29 @@ const length = 256 * 1024
 const offset = 4096
 const payload = patterned(length)
 
-/** A disk that lends its memory, and notes what was lent and what came back. */
-function windowedDisk(window?: DeviceInit['window']) {
+/** A disk that lends memory, and notes what was lent, what was written and what was given back. */
+function windowedDisk(device: Partial<DeviceInit> = {}) {
   const lent: Uint8Array[] = []
   const written: Uint8Array[] = []
+  const released: Uint8Array[] = []
   const disk: Disk = new Disk({
     size: 2 ** 20,
     device: {
-      window(at, size) {
-        const view = disk.bytes.subarray(at, at + size)
+      window(_at, size) {
+        const view = new Uint8Array(size)
         lent.push(view)
         return view
       },
+      release: (view) => void released.push(view),
       write(at, data) {
         disk.calls.push(`write ${data.length} at ${at}`)
         written.push(data)
         disk.bytes.set(data, at)
       },
-      ...(window && { window }),
+      ...device,
     },
   })
-  return { disk, lent, written }
+  return { disk, lent, written, released }
 }
 
 async function clientOf(t: TestContext, disk: Disk) {
@@ -47,7 +55,7 @@ const request = { type: NBD_CMD_WRITE, cookie: 7, offset, length, payload }
 
 describe('a large write', () => {
   it('is received into the memory that the device lends for it', async (t) => {
-    const { disk, lent, written } = windowedDisk()
+    const { disk, lent, written, released } = windowedDisk()
     const { client } = await clientOf(t, disk)
     for (let count = 0; count < 5; count++) {
       client.sendRequest({ ...request, flags: count === 3 ? NBD_CMD_FLAG_FUA : 0 })
@@ -56,11 +64,50 @@ describe('a large write', () => {
       disk.bytes.fill(0)
     }
     assert.equal(lent.length, 5)
-    for (const [index, view] of lent.entries()) assert.equal(written[index], view)
+    for (const [index, view] of lent.entries()) {
+      assert.equal(written[index], view)
+      assert.equal(released[index], view)
+    }
+    assert.equal(released.length, 5)
+  })
+
+  it('keeps what the device lends until the write is done, and gives it back once when it fails', async (t) => {
+    for (const fails of [false, true]) {
+      let settle: (() => void) | undefined
+      const write = async () => {
+        await new Promise<void>((resolve) => {
+          settle = resolve
+        })
+        if (fails) throw new NbdError('ENOSPC', 'no room')
+      }
+      const { disk, lent, released } = windowedDisk({ write })
+      const { client } = await clientOf(t, disk)
+      client.sendRequest(request)
+      while (settle === undefined) await turn()
+      assert.deepEqual(released, [])
+      settle()
+      assert.equal((await client.reply()).error, fails ? NBD_ENOSPC : 0)
+      assert.deepEqual([released.length, released[0] === lent[0]], [1, true])
+    }
+  })
+
+  it('gives back what the device lends when the write throws, and says when that throws too', async (t) => {
+    const { disk } = windowedDisk({
+      write() {
+        throw new NbdError('ENOSPC', 'no room')
+      },
+      release() {
+        throw new Error('it cannot be taken back')
+      },
+    })
+    const { served, client } = await clientOf(t, disk)
+    client.sendRequest(request)
+    assert.equal((await client.reply()).error, NBD_ENOSPC)
+    assert.ok(served.errors.some((message) => message.includes('it cannot be taken back')))
   })
 
   it('is copied where the device lends nothing', async (t) => {
-    const { disk } = windowedDisk(() => undefined)
+    const { disk } = windowedDisk({ window: () => undefined })
     const { client } = await clientOf(t, disk)
     client.sendRequest(request)
     assert.equal((await client.reply()).error, 0)
@@ -68,7 +115,7 @@ describe('a large write', () => {
   })
 
   it('is copied where the memory is not of its length, and the log tells', async (t) => {
-    const { disk } = windowedDisk(() => new Uint8Array(length - 1))
+    const { disk } = windowedDisk({ window: () => new Uint8Array(length - 1) })
     const { served, client } = await clientOf(t, disk)
     client.sendRequest(request)
     assert.equal((await client.reply()).error, 0)
@@ -77,8 +124,10 @@ describe('a large write', () => {
   })
 
   it('is answered by write, whatever the device says when it is asked for memory', async (t) => {
-    const { disk } = windowedDisk(() => {
-      throw new NbdError('ENOSPC', 'no memory')
+    const { disk } = windowedDisk({
+      window() {
+        throw new NbdError('ENOSPC', 'no memory')
+      },
     })
     const { served, client } = await clientOf(t, disk)
     client.sendRequest(request)
@@ -95,9 +144,10 @@ describe('a large write', () => {
     assert.deepEqual(lent, [])
   })
 
-  it('that began before a soft disconnect is in flight, and ends well', async (t) => {
-    const { disk, lent } = windowedDisk()
+  it('that has not come whole at a soft disconnect is refused, and what was lent is given back', async (t) => {
+    const { disk, lent, released } = windowedDisk()
     const { served, client } = await clientOf(t, disk)
+    const before = Buffer.from(disk.bytes)
     const bytes = encodeRequest(request, false)
     client.send(bytes.subarray(0, 100_000))
     while (lent.length === 0) await turn()
@@ -106,14 +156,22 @@ describe('a large write', () => {
     client.sendRequest({ type: NBD_CMD_FLUSH, cookie: 8 })
     assert.deepEqual(
       [await client.reply(), await client.reply()].map(({ error }) => error),
-      [0, NBD_ESHUTDOWN],
+      [NBD_ESHUTDOWN, NBD_ESHUTDOWN],
     )
-    assert.ok(disk.bytes.subarray(offset, offset + length).equals(payload))
-    assert.deepEqual(disk.calls, [`write ${length} at ${offset}`])
+    assert.ok(disk.bytes.equals(before))
+    assert.deepEqual(disk.calls, [])
+    assert.deepEqual([released.length, released[0] === lent[0]], [1, true])
   })
 
-  it('whose client dies in the middle never reaches write', async (t) => {
-    const { disk, lent } = windowedDisk()
+  it('whose client dies in the middle never reaches write, and what was lent is given back first', async (t) => {
+    let closedBefore: number | undefined
+    const released: Uint8Array[] = []
+    const { disk, lent } = windowedDisk({
+      release(view) {
+        released.push(view)
+        closedBefore = disk.closed
+      },
+    })
     const { served, client } = await clientOf(t, disk)
     client.send(encodeRequest(request, false).subarray(0, 100_000))
     while (lent.length === 0) await turn()
@@ -121,5 +179,6 @@ describe('a large write', () => {
     while (served.server.connections.size > 0) await turn()
     assert.deepEqual(disk.calls, [])
     assert.equal(disk.closed, 1)
+    assert.deepEqual([released.length, released[0] === lent[0], closedBefore], [1, true, 0])
   })
 })

@@ -68,6 +68,7 @@ function sparseDisk(size: number): RamDisk {
       read: (offset, length) => array.read(offset, length),
       write,
       window: (offset, length) => array.window(offset, length),
+      release: (window) => array.release(window),
       trim: zero,
       zero,
       extents: (offset, length) => array.extents(offset, length),
@@ -75,13 +76,13 @@ function sparseDisk(size: number): RamDisk {
   }
 }
 
-/** One stretch of memory, all of it data. */
+/**
+ * One stretch of memory, all of it data. It has no window: memory for a write that is to come would have to
+ * lie beside it, and be copied after all.
+ */
 export function flatDisk(memory: ArrayBuffer): RamDisk {
   const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
-  const write = (offset: number, data: Uint8Array) => {
-    // What was received into a window is there already.
-    if (data.buffer !== memory || data.byteOffset !== offset) view(offset, data.length).set(data)
-  }
+  const write = (offset: number, data: Uint8Array) => view(offset, data.length).set(data)
   const zero = (offset: number, length: number) => {
     // In Node 20 a view covers 4 GiB at most.
     for (let done = 0; done < length; done += 2 ** 30)
@@ -93,7 +94,7 @@ export function flatDisk(memory: ArrayBuffer): RamDisk {
   }
   return {
     canvas: { write, zero, copy },
-    operations: { ...common, read: view, write, window: view, trim: zero, zero },
+    operations: { ...common, read: view, write, trim: zero, zero },
   }
 }
 

@@ -47,6 +47,7 @@ for (const [name, options] of shapes) {
             read: (offset, length) => array.read(offset, length),
             write: (offset, data) => array.write(offset, data),
             window: (offset, length) => array.window(offset, length),
+            release: (window) => array.release(window),
             zero: (offset, length) => array.zero(offset, length),
             trim: (offset, length) => array.zero(offset, length),
             extents: (offset, length) => array.extents(offset, length),
@@ -288,31 +289,122 @@ test('a sparse array refuses segments that are not made of whole units', () => {
   )
 })
 
-test('a window is memory of the array, within one segment, and counts as written', () => {
-  const array = new SparseArray(1000, { segmentBytes: 64, pageBytes: 4, advice: none })
-  assert.equal(array.window(60, 8), undefined)
-  const view = array.window(66, 4)
-  assert.deepEqual(
-    [...array.extents(64, 64)],
-    [
-      { length: 8, type: 0 },
-      { length: 56, type: 3 },
-    ],
+/** Whole units of 64 bytes, four to a segment. */
+const units = { segmentBytes: 256, pageBytes: 4, advice: none }
+
+function lent(array: SparseArray, offset: number, length: number): Uint8Array {
+  return array.window(offset, length) ?? assert.fail(`no window of ${length} bytes at ${offset}`)
+}
+
+test('a window lies beside the array: nothing of it is seen before it is written', () => {
+  const array = new SparseArray(1000, units)
+  array.write(60, Buffer.alloc(10, 1))
+  const before = [...array.extents(0, 1000)]
+  const window = lent(array, 64, 64).fill(2)
+  assert.deepEqual([...array.extents(0, 1000)], before)
+  assert.equal(bytesOf(array.read(60, 72)).toString('hex'), `${'01'.repeat(10)}${'00'.repeat(62)}`)
+  array.write(64, window)
+  assert.equal(
+    bytesOf(array.read(60, 72)).toString('hex'),
+    `${'01'.repeat(4)}${'02'.repeat(64)}${'00'.repeat(4)}`,
   )
-  view?.set([1, 2, 3, 4])
-  assert.deepEqual([...bytesOf(array.read(65, 6))], [0, 1, 2, 3, 4, 0])
 })
 
-test('what was received into a window is written where it belongs, whatever became of its memory', () => {
-  for (const advice of [none, fakeAdvice()])
-    for (const zeroed of [0, 64, 66]) {
-      const array = new SparseArray(1000, { segmentBytes: 64, pageBytes: 4, advice })
-      const view = array.window(64, 64) ?? assert.fail('no window')
-      // Another client zeroes some or all of it meanwhile, or writes to it anew.
-      if (zeroed > 0) array.zero(zeroed, 62)
-      if (zeroed === 64) array.write(64, Uint8Array.of(9))
-      view.fill(7)
-      array.write(64, view)
-      assert.ok(bytesOf(array.read(64, 64)).every((byte) => byte === 7))
-    }
+test('a window that is written becomes a part of the array, and is not copied', () => {
+  const array = new SparseArray(1000, units)
+  const window = lent(array, 64, 128).fill(2)
+  array.write(64, window)
+  const read = array.read(64, 128)
+  assert.ok(read instanceof Uint8Array)
+  assert.deepEqual([read.buffer, read.byteOffset], [window.buffer, window.byteOffset])
+})
+
+test('the memory that a window was exchanged for is lent again, unless a reader may hold it', () => {
+  const array = new SparseArray(1000, units)
+  const first = lent(array, 0, 64).fill(1)
+  array.write(0, first)
+  const second = lent(array, 0, 64).fill(2)
+  array.write(0, second)
+  assert.equal(lent(array, 64, 64).byteOffset, first.byteOffset, 'nobody has read the first')
+  const held = array.read(0, 64)
+  const third = lent(array, 0, 64).fill(3)
+  array.write(0, third)
+  assert.ok(held instanceof Uint8Array && held.byteOffset === second.byteOffset)
+  assert.ok(bytesOf(held).equals(bytesOf(array.read(0, 64))), 'the third was copied to where the second is')
+  array.release(third)
+  lent(array, 128, 64).fill(4)
+  assert.ok(bytesOf(held).every((byte) => byte === 3))
+})
+
+test('a window that was abandoned changes nothing, and its memory is lent again', () => {
+  const array = new SparseArray(1000, units)
+  array.write(0, Buffer.alloc(256, 1))
+  const abandoned = lent(array, 64, 64).fill(2)
+  array.zero(64, 32)
+  array.write(96, Buffer.alloc(8, 3))
+  array.release(abandoned)
+  abandoned.fill(4)
+  assert.equal(
+    bytesOf(array.read(64, 64)).toString('hex'),
+    `${'00'.repeat(32)}${'03'.repeat(8)}${'01'.repeat(24)}`,
+  )
+  assert.equal(lent(array, 0, 64).byteOffset, abandoned.byteOffset)
+})
+
+test('a window into a segment that was zeroed meanwhile is written, and leaves what came later alone', () => {
+  for (const advice of [none, fakeAdvice()]) {
+    const array = new SparseArray(1000, { ...units, advice })
+    array.write(0, Buffer.alloc(256, 1))
+    const early = lent(array, 0, 128)
+    const late = lent(array, 128, 128)
+    array.zero(0, 256)
+    assert.equal(array.segments, 0)
+    array.write(0, Buffer.alloc(256, 5))
+    early.fill(2)
+    late.fill(3)
+    assert.ok(bytesOf(array.read(0, 256)).every((byte) => byte === 5))
+    array.write(128, late)
+    assert.equal(bytesOf(array.read(126, 4)).toString('hex'), '05050303')
+  }
+})
+
+test('two windows of one range are two writes: the one that is written last stays', () => {
+  const array = new SparseArray(1000, units)
+  const [one, other] = [lent(array, 0, 256).fill(1), lent(array, 64, 64).fill(2)]
+  array.write(64, other)
+  array.write(0, one)
+  assert.ok(bytesOf(array.read(0, 256)).every((byte) => byte === 1))
+})
+
+test('a range that is not of whole units, or not of one segment, has no window', () => {
+  const array = new SparseArray(1000, units)
+  for (const [offset, length] of [
+    [60, 64],
+    [0, 60],
+    [0, 32],
+    [0, 192],
+    [192, 128],
+    [0, 512],
+  ] as const)
+    assert.equal(array.window(offset, length), undefined, `${length} bytes at ${offset}`)
+})
+
+test('a window that is written elsewhere, or in part, is copied', () => {
+  const array = new SparseArray(1000, units)
+  const window = lent(array, 0, 64).fill(1)
+  array.write(10, window)
+  array.write(300, window.subarray(0, 8))
+  array.release(window)
+  window.fill(2)
+  assert.equal(bytesOf(array.read(8, 68)).toString('hex'), `0000${'01'.repeat(64)}0000`)
+  assert.equal(bytesOf(array.read(299, 10)).toString('hex'), `00${'01'.repeat(8)}00`)
+})
+
+test('a window for which there is no memory is none, and the write that follows says so', () => {
+  const allocate = () => {
+    throw new RangeError('no memory')
+  }
+  const array = new SparseArray(1000, { ...units, allocate })
+  assert.equal(array.window(0, 64), undefined)
+  assert.throws(() => array.write(0, Buffer.alloc(64)), { code: 'ENOSPC' })
 })

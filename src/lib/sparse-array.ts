@@ -4,6 +4,7 @@ import { zeroes } from '../api/zeroes.js'
 import { Arena, type ArenaOptions } from './arena.js'
 import { memoryAdvice } from './give-back.js'
 import { Segment, unitPages } from './segment.js'
+import { Staging } from './staging.js'
 
 /**
  * A segment is what one look-up finds and one view covers. Longer ones were no faster (1 MiB writes over 1
@@ -34,6 +35,7 @@ export class SparseArray {
   readonly #blankPage: Uint8Array
   readonly #advice: ArenaOptions['advice']
   readonly #arena: Arena
+  readonly #staging: Staging
   readonly #segments = new Map<number, Segment>()
   /** The numbers of the segments in order: made when needed, forgotten when they change. */
   #sorted: Float64Array | undefined
@@ -50,6 +52,7 @@ export class SparseArray {
     this.#blankPage = new Uint8Array(pageBytes)
     this.#advice = advice
     this.#arena = new Arena({ segmentBytes, diskBytes: size, slabBytes: options.slabBytes, advice, allocate })
+    this.#staging = new Staging(unitPages * pageBytes, () => this.#arena.take())
   }
 
   /** How many segments hold anything. */
@@ -77,6 +80,7 @@ export class SparseArray {
 
   /** @throws NbdError ENOSPC when there is no memory for it. A part of it may be written then. */
   write(offset: number, data: Uint8Array): void {
+    if (this.#staging.isLent(data) && this.#takeOver(offset, data)) return
     for (let done = 0; done < data.length; ) {
       const index = Math.floor((offset + done) / this.#segmentBytes)
       const start = offset + done - index * this.#segmentBytes
@@ -88,15 +92,32 @@ export class SparseArray {
   }
 
   /**
-   * Memory of the array's own for a write that is to come, where it lies within one segment.
-   *
-   * @throws NbdError ENOSPC when there is no memory for it.
+   * Memory for a write that is to come, beside the array, which stays as it is until `write` is called with
+   * this very view. Undefined where the range is not made of whole units within one segment, or too much is
+   * lent already: such a write is copied.
    */
   window(offset: number, length: number): Uint8Array | undefined {
+    return this.#fits(offset, length) ? this.#staging.lend(length) : undefined
+  }
+
+  /** A window is used no more, whether it was written or not. */
+  release(window: Uint8Array): void {
+    this.#staging.takeBack(window)
+  }
+
+  #fits(offset: number, length: number): boolean {
+    const start = offset % this.#segmentBytes
+    return start % (unitPages * this.#blankPage.length) === 0 && start + length <= this.#segmentBytes
+  }
+
+  /** Makes a window a part of the array, in exchange for the memory there. False: it must be copied. */
+  #takeOver(offset: number, window: Uint8Array): boolean {
+    if (!this.#fits(offset, window.length)) return false
     const index = Math.floor(offset / this.#segmentBytes)
-    const start = offset - index * this.#segmentBytes
-    if (start + length > this.#segmentBytes) return undefined
-    return (this.#segments.get(index) ?? this.#add(index)).window(start, length)
+    const segment = this.#segments.get(index) ?? this.#add(index)
+    const before = segment.exchange(offset - index * this.#segmentBytes, window)
+    if (before) this.#staging.takeBack(window, before)
+    return before !== undefined
   }
 
   #add(index: number): Segment {

@@ -25,17 +25,29 @@ export async function deviceContract(
   const length = Math.min(device.size, 2 ** 20)
   if (length === 0) return
   const model = await readBytes(device, 0, length)
+  const windows: Lent[] = []
   for (let step = 0; step < steps; step++) {
     const where = `seed ${seed}, step ${step}`
-    if (device.can.write && random.chance(0.6)) await change(device, model, random)
+    if (device.can.write && random.chance(0.6)) await change(device, model, random, windows)
     else await compare(device, model, random, where)
   }
+  // Clients die with what they were lent.
+  for (const { view } of windows) device.release(view.fill(0xee))
   if (device.can.flush) await device.flush()
   assert.ok(
     (await readBytes(device, 0, length)).equals(model),
     `seed ${seed}: the whole device differs at the end`,
   )
 }
+
+/** Memory that is lent for a write which has not come yet. */
+interface Lent {
+  readonly offset: number
+  readonly view: Uint8Array
+}
+
+/** Windows that are out at once, at most. */
+const windowsMax = 4
 
 function range(random: Random, size: number, unit: number): [offset: number, length: number] {
   const units = Math.floor(size / unit)
@@ -45,7 +57,8 @@ function range(random: Random, size: number, unit: number): [offset: number, len
   return [first * unit, (1 + random.below(most)) * unit]
 }
 
-async function change(device: Device, model: Buffer, random: Random): Promise<void> {
+async function change(device: Device, model: Buffer, random: Random, windows: Lent[]): Promise<void> {
+  if (random.chance(0.3)) return changeByWindow(device, model, random, windows)
   const [offset, length] = range(random, model.length, device.blockSize.minimum)
   const fua = device.can.fua !== 'none' && random.chance(0.1)
   if (device.can.trim && random.chance(0.1)) {
@@ -56,12 +69,42 @@ async function change(device: Device, model: Buffer, random: Random): Promise<vo
     await device.zero(offset, length, { fua, mayTrim: random.chance(0.5), fast: false })
     model.fill(0, offset, offset + length)
   } else {
-    // As the server does: what is lent for a write is filled, and given back to `write`.
-    const lent = device.can.write && random.chance(0.3) ? device.window(offset, length) : undefined
-    const data = (lent ?? Buffer.alloc(length)).fill(1 + random.below(255))
+    const data = Buffer.alloc(length, 1 + random.below(255))
     model.set(data, offset)
     await device.write(offset, data, { fua })
   }
+}
+
+/** As the server does: what is lent fills bit by bit, and is written and given back, or given back alone. */
+async function changeByWindow(device: Device, model: Buffer, random: Random, windows: Lent[]): Promise<void> {
+  if (windows.length < windowsMax && random.chance(0.6)) {
+    const [offset, length] = windowRange(random, model.length, device.blockSize.minimum)
+    const view = device.window(offset, length)
+    if (view) windows.push({ offset, view })
+    return
+  }
+  const [lent] = windows.splice(random.below(windows.length), 1)
+  if (lent === undefined) return
+  const { offset, view } = lent
+  view.fill(1 + random.below(255), 0, random.chance(0.5) ? view.length : random.below(view.length))
+  const fate = random.pick(['written', 'abandoned', 'later'] as const)
+  if (fate === 'later') {
+    windows.push(lent)
+    return
+  }
+  if (fate === 'written') {
+    model.set(view, offset)
+    await device.write(offset, view, { fua: false })
+  }
+  device.release(view)
+}
+
+/** Aligned to its own length, as devices that lend memory like it; else any range. */
+function windowRange(random: Random, size: number, unit: number): [offset: number, length: number] {
+  const most = Math.floor(Math.log2(size / unit))
+  const length = unit * 2 ** random.below(Math.max(1, most + 1))
+  if (length > size || random.chance(0.2)) return range(random, size, unit)
+  return [random.below(Math.floor(size / length)) * length, length]
 }
 
 async function compare(device: Device, model: Buffer, random: Random, where: string): Promise<void> {

@@ -8,7 +8,9 @@ import {
   NBD_CMD_DISC,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
+  NBD_CMD_TRIM,
   NBD_CMD_WRITE,
+  NBD_CMD_WRITE_ZEROES,
   NBD_OPT_ABORT,
   NBD_OPT_GO,
   NBD_OPT_INFO,
@@ -25,7 +27,7 @@ export const blockBytes = 512
 /** One request: what was sent, what a layer saw of it, and what came back. */
 export interface Asked {
   readonly cookie: number
-  readonly operation: 'read' | 'write' | 'flush' | 'wrong'
+  readonly operation: 'read' | 'write' | 'zero' | 'trim' | 'flush' | 'wrong'
   readonly offset: number
   readonly length: number
   /** What a write puts into each 32 bits of its blocks: no other write has it. */
@@ -193,6 +195,14 @@ export class Client {
     this.stream.write(bytes.subarray(0, bytes.length - held))
   }
 
+  /** Sends a part of what is left of a request. */
+  advance(bytes: number): void {
+    const { partial } = this
+    if (partial === undefined) return
+    this.stream.write(partial.rest.subarray(0, bytes))
+    this.partial = { ...partial, rest: partial.rest.subarray(bytes) }
+  }
+
   /** Sends what is left of a request. */
   finish(late: boolean): void {
     const { partial } = this
@@ -324,6 +334,8 @@ export function payloadOf({ stamp, length }: Pick<Asked, 'stamp' | 'length'>): B
 function encode(asked: Asked): Buffer {
   const { cookie, operation, offset, length, stamp } = asked
   if (operation === 'read') return encodeRequest({ type: NBD_CMD_READ, cookie, offset, length })
+  if (operation === 'zero') return encodeRequest({ type: NBD_CMD_WRITE_ZEROES, cookie, offset, length })
+  if (operation === 'trim') return encodeRequest({ type: NBD_CMD_TRIM, cookie, offset, length })
   if (operation === 'flush') return encodeRequest({ type: NBD_CMD_FLUSH, cookie })
   // What is wrong is a write beyond the end where it has a stamp, and no command at all where it has none.
   if (operation === 'wrong' && stamp === 0) return encodeRequest({ type: 99, cookie, offset, length })

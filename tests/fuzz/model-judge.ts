@@ -24,6 +24,8 @@ export interface Decisions {
   /** A client was answered: it may do something at once. */
   afterReply(client: Client): void
   disconnect(client: Client, what: 'soft' | 'linger' | 'force'): void
+  /** The disk lends memory for this write. */
+  lends(): boolean
 }
 
 /** What was chosen for the whole run. */
@@ -58,6 +60,9 @@ export class Judge implements Watch, ClientEvents {
   /** Layers whose device is open, and those whose close has begun, by client. */
   readonly #open = new Map<Client, Set<number>>()
   readonly #closing = new Map<Client, Set<number>>()
+  /** Memory that is lent for a write of a client, and what came back. */
+  readonly #lent = new Map<Uint8Array, Client>()
+  readonly #released: Uint8Array[] = []
   /** Layers that have ended. */
   readonly #ended: number[] = []
 
@@ -179,6 +184,8 @@ export class Judge implements Watch, ClientEvents {
     this.expect(client.running === 0, `S8 ${what}, but ${client.running} callbacks run`)
     for (const other of closing)
       this.expect(this.#setting.closesNext[other] === true, `S8 ${what}, and ${other} is not done`)
+    for (const owner of this.#lent.values())
+      this.expect(owner !== client, `C12 ${what}, and a window that it was lent is not given back`)
     open.delete(layer)
     closing.add(layer)
   }
@@ -214,6 +221,35 @@ export class Judge implements Watch, ClientEvents {
       this.#stamps[block] = asked.stamp
       this.#everStamped[block]?.add(asked.stamp)
     }
+  }
+
+  lends(client: Client, offset: number, length: number): Uint8Array | undefined {
+    this.activity++
+    const where = `${client.name}: a window of ${length} at ${offset}`
+    const [asked] = client.waiting
+    this.expect(
+      asked?.operation === 'write' && asked.offset === offset && asked.length === length,
+      `${where}, and ${asked ? describe(asked) : 'nothing'} was asked`,
+    )
+    this.expect(!this.refuses(client), `C2 S6 ${where} is asked for after a disconnect`)
+    this.expect(client.connection.state !== 'closed', `C1 ${where} is asked for by a closed connection`)
+    if (!this.#decisions.lends()) return undefined
+    this.note(`${where} is lent`)
+    const window = new Uint8Array(length).fill(0x77)
+    this.#lent.set(window, client)
+    return window
+  }
+
+  released(client: Client, window: Uint8Array): void {
+    this.activity++
+    this.note(`${client.name}: a window of ${window.length} comes back`)
+    this.expect(this.#lent.get(window) === client, `C12 ${client.name} gives back what it was not lent`)
+    this.expect(
+      this.#openLayers(client).size > 0,
+      `C12 ${client.name} gives back a window when all is closed`,
+    )
+    this.#lent.delete(window)
+    this.#released.push(window.fill(0x88))
   }
 
   // What the clients see.
@@ -342,6 +378,12 @@ export class Judge implements Watch, ClientEvents {
         if (asked.sent && !asked.unheard && (asked.entered || !hasty))
           this.expect(asked.reply !== undefined, `S6 ${name}: ${describe(asked)} was never answered`)
     }
+    this.expect(this.#lent.size === 0, `C12 ${this.#lent.size} windows were not given back`)
+    for (const window of this.#released)
+      this.expect(
+        window.every((byte) => byte === 0x88),
+        'C12 a window was received into after it was given back',
+      )
     for (const [block, stamp] of this.#stamps.entries())
       this.expect(this.disk.readUInt32LE(block * blockBytes) === stamp, `block ${block} is not ${stamp}`)
   }

@@ -60,6 +60,9 @@ export interface Watch {
   layerClosing(layer: number): void
   layerClosed(layer: number): void
   written(client: Client, asked: Asked, data: Uint8Array): void
+  /** Memory for a write that is to come, or none. */
+  lends(client: Client, offset: number, length: number): Uint8Array | undefined
+  released(client: Client, window: Uint8Array): void
   readonly disk: Buffer
 }
 
@@ -154,7 +157,13 @@ function mannered<T>(
   })()
 }
 
-export function modelDisk(watch: Watch, layer: number, concurrency: Concurrency): Layer<'plugin'> {
+/** @param windowed It lends memory for writes, trims and zeroes. */
+export function modelDisk(
+  watch: Watch,
+  layer: number,
+  concurrency: Concurrency,
+  windowed: boolean,
+): Layer<'plugin'> {
   const act = <T>(
     server: ServerContext,
     client: Client,
@@ -191,8 +200,22 @@ export function modelDisk(watch: Watch, layer: number, concurrency: Concurrency)
       })
     },
     flush: () => act(server, client, 'flush', 0, 0, () => {}),
+    ...(windowed && clearing(client, server)),
     close: () => closing(watch, client, layer),
   })
+
+  const clearing = (client: Client, server: ServerContext): Partial<DeviceInit> => {
+    const clear = (operation: string) => (offset: number, length: number) =>
+      act(server, client, operation, offset, length, (asked) =>
+        watch.written(client, asked, Buffer.alloc(length)),
+      )
+    return {
+      zero: clear('zero'),
+      trim: clear('trim'),
+      window: (offset, length) => watch.lends(client, offset, length),
+      release: (window) => watch.released(client, window),
+    }
+  }
 
   return definePlugin({
     name: 'disk',
@@ -218,10 +241,12 @@ export interface FilterManners {
   readonly overrides: boolean
   /** It closes the next layer itself, and the server must not do it again. */
   readonly closesNext: boolean
+  /** It lends on what the next layer lends. */
+  readonly lends: boolean
 }
 
 export function modelFilter(watch: Watch, layer: number, manners: FilterManners): Layer<'filter'> {
-  const { overrides, closesNext } = manners
+  const { overrides, closesNext, lends } = manners
   const over = (client: Client, server: ServerContext, next: Device): DeviceInit => {
     const act = <T>(operation: string, offset: number, length: number, inner: () => MaybePromise<T>) =>
       watched(watch, client, operation, offset, length, (asked) =>
@@ -236,6 +261,9 @@ export function modelFilter(watch: Watch, layer: number, manners: FilterManners)
           const early = current?.plan.manners[layer]?.early
           return next.write(offset, early ? Buffer.from(data) : data, flags)
         }),
+      zero: (offset, length, flags) => act('zero', offset, length, () => next.zero(offset, length, flags)),
+      trim: (offset, length, flags) => act('trim', offset, length, () => next.trim(offset, length, flags)),
+      ...(lends && { window: (offset: number, length: number) => next.window(offset, length) }),
       flush: () => act('flush', 0, 0, () => next.flush()),
       close: () => closing(watch, client, layer, closesNext ? next : undefined),
     }

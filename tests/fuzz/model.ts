@@ -10,7 +10,8 @@ import { NBD_EINVAL, NBD_ENOSPC } from '../../src/protocol/constants.js'
 import { pair, type Random, seeded } from '../../src/testing/index.js'
 import { type Asked, blockBytes, Client, describe } from './model-client.js'
 import { type Decisions, Judge, type Transport } from './model-judge.js'
-import { diskBlocks, diskBytes, type Manner, modelDisk, modelFilter, type Plan } from './model-layers.js'
+import { diskBlocks, diskBytes, modelDisk, modelFilter } from './model-layers.js'
+import { randomPlan } from './model-plan.js'
 import { VirtualTime } from './virtual-time.js'
 
 /** Of a server that is told to stop: how long, in ms of the model's time. */
@@ -19,19 +20,21 @@ const graceMs = 30_000
 const settleMs = 1000
 const clientsMax = 6
 
+export interface Run {
+  readonly seed: number
+  readonly transport: Transport
+  /** The disk lends memory for writes; clients trim, zero, and die in the middle of payloads more often. */
+  readonly windowed: boolean
+}
+
 /**
- * Runs one seed. Rejects with an AssertionError that says what broke, and the last things that happened
+ * Makes one run. Rejects with an AssertionError that says what broke, and the last things that happened
  * before; all of them where `wordy`. `directory` is where sockets are made.
  */
-export async function runModel(
-  seed: number,
-  transport: Transport,
-  directory: string,
-  wordy: boolean,
-): Promise<void> {
+export async function runModel(run: Run, directory: string, wordy: boolean): Promise<void> {
   const time = new VirtualTime()
   time.install()
-  const model = new Model(seed, transport, `${directory}/${seed}`, time)
+  const model = new Model(run, `${directory}/${run.seed}`, time)
   try {
     await model.run()
   } catch (error) {
@@ -48,6 +51,7 @@ export async function runModel(
 class Model implements Decisions {
   readonly #random: Random
   readonly #transport: Transport
+  readonly #windowed: boolean
   readonly #path: string
   readonly #time: VirtualTime
   readonly #server: Server
@@ -63,10 +67,11 @@ class Model implements Decisions {
   /** How long ago the grace was over. */
   #sinceGraceMs = 0
 
-  constructor(seed: number, transport: Transport, path: string, time: VirtualTime) {
+  constructor({ seed, transport, windowed }: Run, path: string, time: VirtualTime) {
     const random = seeded(seed)
     this.#random = random
     this.#transport = transport
+    this.#windowed = windowed
     this.#path = path
     this.#time = time
     this.#heavy = random.chance(0.15)
@@ -74,6 +79,7 @@ class Model implements Decisions {
     const filters = Array.from({ length: random.below(4) }, () => ({
       overrides: random.chance(0.7),
       closesNext: random.chance(0.15),
+      lends: windowed,
     }))
     this.#layers = filters.length + 1
     const concurrency: Concurrency =
@@ -92,7 +98,7 @@ class Model implements Decisions {
     )
     this.#judge = judge
     this.#server = createServer({
-      plugin: modelDisk(judge, filters.length, concurrency),
+      plugin: modelDisk(judge, filters.length, concurrency, windowed),
       filters: filters.map((manners, layer) => modelFilter(judge, layer, manners)),
       threads,
       graceMs,
@@ -207,7 +213,7 @@ class Model implements Decisions {
     const batch = Array.from({ length: 1 + random.below(5) }, () => this.#make(client))
     const last = batch.at(-1)
     const bytes = last?.operation === 'write' || last?.wrong === NBD_ENOSPC ? 28 + last.length : 28
-    const held = random.chance(0.15) ? 1 + random.below(bytes - 1) : 0
+    const held = random.chance(this.#windowed ? 0.4 : 0.15) ? 1 + random.below(bytes - 1) : 0
     this.#judge.note(
       `${client.name} sends ${batch.map(describe)}${held > 0 ? `, but for ${held} bytes` : ''}`,
     )
@@ -216,13 +222,21 @@ class Model implements Decisions {
 
   #make(client: Client): Asked {
     const random = this.#random
-    const large = random.chance(this.#heavy ? 0.7 : 0.1)
+    const large = random.chance(this.#heavy || this.#windowed ? 0.7 : 0.1)
     const blocks = large ? random.pick([64, 128, 256]) : 1 + random.below(3)
     const offset = random.below(diskBlocks - blocks + 1) * blockBytes
     const length = blocks * blockBytes
     const stamp = this.#nextStamp++
-    const fields = { offset, length, plan: this.#plan(), wrong: 0, stamp: 0 }
+    const fields = {
+      offset,
+      length,
+      plan: randomPlan(random, this.#layers, this.#nimble),
+      wrong: 0,
+      stamp: 0,
+    }
     const roll = random.below(100)
+    if (this.#windowed && random.chance(0.15))
+      return client.make({ ...fields, operation: random.pick(['zero', 'trim'] as const) })
     if (roll < 45) return client.make({ ...fields, operation: 'write', stamp })
     if (roll < 80) return client.make({ ...fields, operation: 'read' })
     if (roll < 90) return client.make({ ...fields, operation: 'flush', offset: 0, length: 0 })
@@ -230,24 +244,15 @@ class Model implements Decisions {
     return client.make({ ...fields, operation: 'wrong', wrong: NBD_ENOSPC, offset: diskBytes, stamp })
   }
 
-  #plan(): Plan {
-    const random = this.#random
-    const calm = random.chance(0.4)
-    const manner = (): Manner => ({
-      waits: calm || random.chance(0.4) ? 'not' : this.#nimble ? 'briefly' : random.pick(['briefly', 'long']),
-      first: random.chance(0.5),
-      early: random.chance(0.03),
-      fails: random.chance(0.04) ? random.pick(['ENOSPC', 'crash']) : 'not',
-      asks: random.chance(0.015)
-        ? random.pick(['soft', 'soft', 'linger', 'force', 'force', 'shutdown'])
-        : 'nothing',
-    })
-    return { manners: Array.from({ length: this.#layers }, manner), keeps: random.chance(0.5) }
-  }
-
   /** Goes on with what was begun. */
   #goOn(client: Client): void {
     if (client.partial === undefined || !client.canSend) return
+    if (this.#windowed && !this.#judge.stopping && this.#random.chance(0.4)) {
+      const bytes = this.#random.below(client.partial.rest.length)
+      this.#judge.note(`${client.name} sends ${bytes} more of ${describe(client.partial.asked)}`)
+      client.advance(bytes)
+      return
+    }
     this.#judge.note(`${client.name} sends the rest of ${describe(client.partial.asked)}`)
     client.finish(this.#judge.refuses(client))
   }
@@ -333,6 +338,10 @@ class Model implements Decisions {
     const roll = this.#random.below(100)
     if (mayFail && roll < 4) return 'fail'
     return roll < 20 ? 'hold' : 'go on'
+  }
+
+  lends(): boolean {
+    return this.#random.chance(0.8)
   }
 
   afterReply(client: Client): void {

@@ -1,8 +1,9 @@
-/** The promises of docs/lifecycle.md about a connection, C1 to C9. */
+/** The promises of docs/lifecycle.md about a connection, C1 to C9 and C12. */
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { type Connection, createServer, NbdError, silentLog } from '../../src/index.js'
+import memory from '../../src/plugins/memory/memory.js'
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
@@ -676,4 +677,37 @@ describe('C9 ESHUTDOWN is 108 on the wire', () => {
     assert.deepEqual(await answer(client), { cookie: 1, error: 108 })
     assert.equal(connection.state, 'transmission')
   })
+})
+
+describe('C12 memory that was lent for a write which never came changes nothing', () => {
+  const size = 256 * 1024
+  const large = encodeRequest({ type: NBD_CMD_WRITE, length: size, payload: Buffer.alloc(size, 'x') })
+  for (const [place, on] of places)
+    for (const [what, type, byte] of [
+      ['wrote', NBD_CMD_WRITE, 'w'],
+      ['zeroed', NBD_CMD_WRITE_ZEROES, '\0'],
+      ['trimmed', NBD_CMD_TRIM, '\0'],
+    ] as const)
+      it(`C12 ${place}: what another client ${what}, before and meanwhile, is what everybody reads`, async (t) => {
+        const { transmitting } = await on(t, { plugin: memory({ size }) })
+        const { client: dying, connection } = await transmitting()
+        const { client: living } = await transmitting()
+        const payload = type === NBD_CMD_WRITE ? { payload: Buffer.alloc(size, byte) } : {}
+        const change = async () => {
+          const [reply] = await living.request({ type, length: size, ...payload })
+          assert.equal(reply?.error, 0)
+        }
+        await change()
+        dying.send(large.subarray(0, 100_000))
+        await turns()
+        await change()
+        dying.send(large.subarray(100_000, size))
+        await turns()
+        dying.stream.destroy()
+        await connection.closed
+        // A byte beside them brings nothing back.
+        await living.request({ type: NBD_CMD_WRITE, offset: 7, length: 1, payload: Buffer.from(byte) })
+        const [reply] = await living.request({ type: NBD_CMD_READ, length: size })
+        assert.ok(reply?.data.equals(Buffer.alloc(size, byte)))
+      })
 })

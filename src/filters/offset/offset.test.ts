@@ -4,8 +4,11 @@ import { definePlugin } from '../../api/plugin.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import offset from './offset.js'
 
-/** 64 KiB whose every 32-bit word is its own address, writable. */
-function addressed() {
+/**
+ * 64 KiB whose every 32-bit word is its own address, writable. Notes where it has lent memory, and what came
+ * back.
+ */
+function addressed(lent: number[] = [], released: Uint8Array[] = []) {
   const disk = new Uint8Array(65536)
   const view = new DataView(disk.buffer)
   for (let at = 0; at < disk.length; at += 4) view.setUint32(at, at)
@@ -18,7 +21,11 @@ function addressed() {
         size: disk.length,
         read: (at: number, length: number) => disk.subarray(at, at + length),
         write: (at: number, data: Uint8Array) => disk.set(data, at),
-        window: (at: number, length: number) => disk.subarray(at, at + length),
+        window(at: number, length: number) {
+          lent.push(at)
+          return new Uint8Array(length)
+        },
+        release: (window: Uint8Array) => void released.push(window),
         contexts: { 'x-test:address': (at: number, length: number) => [{ length, type: at }] },
       }),
     }),
@@ -53,8 +60,13 @@ test('offset moves device-named contexts too', async () => {
 })
 
 test('offset lends the memory of the disk below, further on, and none beyond its range', async () => {
-  const device = await openDevice(addressed(), [offset({ offset: 4096, range: 512 })])
-  assert.equal(device.window(8, 32)?.byteOffset, 4096 + 8)
+  const lent: number[] = []
+  const released: Uint8Array[] = []
+  const device = await openDevice(addressed(lent, released), [offset({ offset: 4096, range: 512 })])
+  const window = device.window(8, 32) ?? assert.fail('none')
+  device.release(window)
+  assert.deepEqual(lent, [4096 + 8])
+  assert.equal(released[0], window)
   assert.throws(
     () => device.window(500, 32),
     /offset: asked to window 32 bytes at 500: the device ends at 512/,
