@@ -113,6 +113,16 @@ describe('the command line is refused', together, () => {
     ['for a bad time', ['--timeout=soon', 'null'], /^--timeout: could not parse delay "soon"/],
     ['for a bad mask', ['--mask-handshake=x', 'null'], '--mask-handshake: could not parse number: "x"'],
     ['for a socket without a name', ['-U', '', 'null'], '--unix: it is empty'],
+    [
+      'for a client on standard input and a plugin to tell of',
+      ['-s', 'null', '--dump-plugin'],
+      /^-s and --dump-plugin/,
+    ],
+    [
+      'for the same, with another text asked for',
+      ['-s', '-V', 'null', '--dump-plugin'],
+      /^-s and --dump-plugin/,
+    ],
     ['for two transports', ['-U', 's', '-p', '1', 'null'], '-U and -p cannot be used together'],
     [
       'for a command with one client',

@@ -46,7 +46,7 @@ export function parseOptions(argv: readonly string[]): CommandLine {
       throw new ConfigError(`${name} is an option of nbdkit that nbdkit-ts does not have yet: ${option.why}`)
     settings = { ...settings, ...change(name, option, value, settings) }
   }
-  if (settings.stdio && settings.task === 'dump-plugin')
+  if (settings.stdio && given.some(({ option }) => option.names.includes('dump-plugin')))
     throw new ConfigError('-s and --dump-plugin cannot be used together')
   for (const row of exclusive) {
     const [first, second] = row.filter(([key]) => settings[key] !== undefined && settings[key] !== false)

@@ -96,7 +96,7 @@ function normalized(text: string, directory: string): string {
     .replaceAll(directory, '.')
     .replaceAll(/\/\S*\/nbdkit(-ts-)?\w{6}\/socket/g, '/private/socket')
     .replaceAll('nbdkit-ts', 'nbdkit')
-    .replaceAll(/\b\d+\.\d+\.\d+\b/g, 'VERSION')
+    .replaceAll(/\b\d+\.\d+\.\d+\b(?: \(nbdkit \d+\.\d+\))?/g, 'VERSION')
     .replaceAll(/^sh: \d+: /gm, 'sh: ')
 }
 
