@@ -1,6 +1,6 @@
 /**
- * Extended headers as bytes: whatever a client asks for, rightly or wrongly, it gets one answer that it can tell
- * from the others. A client with no timer of its own waits forever for one that does not come.
+ * Extended headers as bytes: whatever a client asks for, rightly or wrongly, it gets one answer that it can
+ * tell from the others. A client with no timer of its own waits forever for one that does not come.
  */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'

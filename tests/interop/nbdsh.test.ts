@@ -162,9 +162,9 @@ result = {"chunks": chunks(0), "one": chunks(nbd.CMD_FLAG_DF)}
 })
 
 /**
- * Every command with lengths, offsets and flags that are wrong or odd. But with extended headers the flag 0x20
- * says that a payload follows. libnbd sends none, and both would wait for the other: the server for those
- * bytes, the client for its answer. tests/hostile has that flag with the payload that it tells of.
+ * Every command with lengths, offsets and flags that are wrong or odd. But with extended headers the flag
+ * 0x20 says that a payload follows. libnbd sends none, and both would wait for the other: the server for
+ * those bytes, the client for its answer. tests/hostile has that flag with the payload that it tells of.
  */
 const wrongRequests = `
 def attempt(name, call):

@@ -22,8 +22,8 @@ import file from './file.js'
 const onUnix = { skip: process.platform === 'win32' ? 'there is no such thing on Windows' : false }
 
 /**
- * To root every file is writable, but for a process that has given this privilege up. Some builds of Node refuse
- * to become another user (`process.seteuid`), and another user may not be able to read this package.
+ * To root every file is writable, but for a process that has given this privilege up. Some builds of Node
+ * refuse to become another user (`process.seteuid`), and another user may not be able to read this package.
  */
 const isRoot = process.geteuid?.() === 0
 const unprivileged = isRoot ? ['setpriv', '--bounding-set=-dac_override'] : ['env']
