@@ -17,6 +17,8 @@ const clients = {
   'nbdkit-plugin-perl': [nbdkitPlugin('perl')],
   'nbdkit-plugin-lua': [nbdkitPlugin('lua')],
   'libnbd-bin': ['nbdinfo', 'nbdcopy'],
+  // nbdinfo says by it what is on a disk.
+  file: ['file'],
   'python3-libnbd': ['nbdsh'],
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
   fio: ['fio'],
@@ -28,7 +30,7 @@ const clients = {
   'libc6-dev': ['/usr/include/stdio.h'],
   perl: ['perl'],
   rustc: ['rustc'],
-  'ocaml-nox': ['ocamlopt'],
+  ocaml: ['ocamlopt'],
 }
 
 /**

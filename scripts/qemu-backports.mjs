@@ -1,7 +1,7 @@
 /**
- * A qemu that speaks extended headers (8.2 and later), beside the one that is installed, which stays as it
- * is. It is unpacked from Debian's backports into a folder of the user's own, once; nothing of the system is
- * changed.
+ * A qemu that speaks extended headers (8.2 and later). Where the system's own is older, as on Debian 12, one
+ * is unpacked from Debian's backports into a folder of the user's own, once; the installed one stays as it
+ * is, and nothing of the system is changed.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -36,6 +36,10 @@ export function qemuWithExtendedHeaders(say) {
   if (isNew(bin)) return bin
   if (!existsSync('/etc/debian_version'))
     throw new Error('a qemu of 8.2 or later is looked for on Debian only')
+  if (installed === undefined && isNewEnough(run('apt-cache', ['show', '--no-all-versions', 'qemu-utils'])))
+    throw new Error(
+      'qemu-utils is missing: that of this system speaks extended headers, others are not looked for',
+    )
   say(`getting a newer qemu from Debian's backports into ${dirname(bin)}, once`)
   mkdirSync(cache, { recursive: true })
   const work = mkdtempSync(join(cache, 'unpacking-'))
@@ -57,10 +61,14 @@ function folderOfInstalled() {
   return folders.find((folder) => tools.every((tool) => existsSync(join(folder, tool))))
 }
 
-/** Extended headers came with 8.2. */
 function isNew(folder) {
   const { stdout } = spawnSync(join(folder, 'qemu-img'), ['--version'], { encoding: 'utf8' })
-  const [, major, minor] = /version (\d+)\.(\d+)/.exec(stdout ?? '') ?? []
+  return isNewEnough(stdout ?? '')
+}
+
+/** Extended headers came with 8.2. The text is what qemu-img says of itself, or Debian of its package. */
+function isNewEnough(text) {
+  const [, major, minor] = /version:? (?:\d+:)?(\d+)\.(\d+)/i.exec(text) ?? []
   return major !== undefined && Number(major) * 100 + Number(minor) >= 802
 }
 

@@ -9,7 +9,8 @@ import { after, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { packageRoot } from '../programs.js'
 import { commandLines, type Line, reasons } from './command-lines.js'
-import { needs } from './helpers.js'
+import { isVersion, needs, needsVersion } from './helpers.js'
+import { newerCommandLines } from './newer-command-lines.js'
 
 const programs = { nbdkit: 'nbdkit', ours: join(packageRoot, 'bin', 'nbdkit-ts') } as const
 type Name = keyof typeof programs
@@ -106,12 +107,19 @@ function shape({ stderr }: Ended, other: Ended): string {
   return stderr === other.stderr ? 'the same' : 'a message'
 }
 
+function expectedToDiffer({ differs }: Line): Line['differs'] {
+  return differs?.until !== undefined && isVersion('nbdkit', differs.until) ? undefined : differs
+}
+
 const options = { ...needs('nbdkit', 'nbdinfo'), concurrency: 4 }
 
+const all = [...commandLines, ...newerCommandLines]
+
 describe('nbdkit and nbdkit-ts are given', options, () => {
-  for (const line of commandLines) {
-    const { differs } = line
-    it(`${line.text || 'nothing'}${differs ? ` (${differs.reason})` : ''}`, async () => {
+  for (const line of all) {
+    const differs = expectedToDiffer(line)
+    const needed = line.since === undefined ? {} : needsVersion('nbdkit', line.since, 'nbdinfo')
+    it(`${line.text || 'nothing'}${differs ? ` (${differs.reason})` : ''}`, needed, async () => {
       const [theirs, ours] = await Promise.all([run('nbdkit', line), run('ours', line)])
       if (shape(ours, theirs) === 'a message') assert.match(ours.stderr, /^nbdkit: /)
       const seen = ({ status, stdout }: Ended, stderr: string) => ({ status, stdout, stderr })
@@ -128,8 +136,8 @@ describe('nbdkit and nbdkit-ts are given', options, () => {
 
 describe('the list of command lines', () => {
   it('is long, and has each of them once', () => {
-    assert.ok(commandLines.length >= 150)
-    const texts = commandLines.map(({ text }) => text)
+    assert.ok(all.length >= 150)
+    const texts = all.map(({ text }) => text)
     assert.deepEqual(
       texts.filter((text, index) => texts.indexOf(text) !== index),
       [],

@@ -12,19 +12,28 @@ export const reasons = {
   port: 'With `-p 0` the port that was taken is told in `$port` and `$uri`; there they say 0.',
   required: '`pattern` and `random` ask for a size, as their manual pages say; there it is 0 without.',
   addresses: 'Several `-i` are several addresses; there the last one holds.',
+  uri: '`--print-uri` prints the URI alone; there hints for its use follow it.',
 } as const
 
 export interface Line {
   /** As a shell would take it: blanks between words, single quotes around those that have some. */
   readonly text: string
-  /** The two part for this, and nbdkit-ts ends with this status. */
-  readonly differs?: { readonly reason: keyof typeof reasons; readonly status: number }
+  /**
+   * The two part for this, and nbdkit-ts ends with this status. From nbdkit's version `until` on they agree.
+   */
+  readonly differs?: {
+    readonly reason: keyof typeof reasons
+    readonly status: number
+    readonly until?: string
+  }
+  /** Older versions of nbdkit do not know it. */
+  readonly since?: string
   /** It goes into the background, and has written `pid`. */
   readonly serves?: true
 }
 
 /** One on each line. In their directory are a file `disk` of 64 KiB, one `text`, and a dead socket `dead`. */
-function lines(all: string, more: Omit<Line, 'text'> = {}): Line[] {
+export function lines(all: string, more: Omit<Line, 'text'> = {}): Line[] {
   const texts = all.split('\n').map((line) => line.trim())
   return texts.filter((text) => text !== '').map((text) => ({ text, ...more }))
 }
@@ -244,7 +253,7 @@ const parameters = [
     -U - --filter=offset memory 1M offset=1k --run 'nbdinfo --size "$uri"'
     -U - --filter=offset memory 1M offset=1k range=2k --run 'nbdinfo --size "$uri"'
     -U - memory 1M --filter=offset range=2k --run 'nbdinfo --size "$uri"'
-    -U - file dir=. --run 'nbdinfo --list --no-content "$uri" | grep -c ^export='
+    -U - --log=null file dir=. --run 'nbdinfo --list --no-content "$uri" | grep -c ^export='
     -f memory
     memory
     file
@@ -295,9 +304,11 @@ const parameters = [
     -U - null size=1 size=2 --run 'nbdinfo --size "$uri"'
     -U - memory 1k size=2k --run 'nbdinfo --size "$uri"'
     -U - null 1 2 --run 'nbdinfo --size "$uri"'
-    -U - file disk text --run 'nbdinfo --size "$uri"'
   `,
   ),
+  ...lines(`-U - file disk text --run 'nbdinfo --size "$uri"'`, {
+    differs: { reason: 'twice', status: 1, until: '1.42' },
+  }),
   ...differing('required', 1, "-U - random --run 'echo ok'\n-U - pattern --run 'echo ok'"),
 ]
 

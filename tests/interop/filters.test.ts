@@ -3,7 +3,17 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { needs, output, run, type Serving, serve, serveWithNbdkit, temporary } from './helpers.js'
+import {
+  needs,
+  needsVersion,
+  output,
+  run,
+  type Serving,
+  serve,
+  serveWithNbdkit,
+  temporary,
+} from './helpers.js'
+import { common, parsed, withoutBlockSizes } from './nbdinfo.js'
 
 /** Each request that a filter may treat in its own way, made whether it is offered or not. */
 const script = `
@@ -24,7 +34,7 @@ print(json.dumps({
     "zero": outcome(h.zero, 512, 0),
     "zero, FUA": outcome(h.zero, 512, 0, nbd.CMD_FLAG_FUA),
     "zero, no hole": outcome(h.zero, 512, 0, nbd.CMD_FLAG_NO_HOLE),
-    # Where it is not offered, it ends nbdkit 1.32 by an assertion.
+    # Where it is not offered, it ends nbdkit by an assertion.
     "zero, fast": h.can_fast_zero() and outcome(h.zero, 512, 0, nbd.CMD_FLAG_FAST_ZERO),
     "trim": outcome(h.trim, 512, 1024),
     "trim, FUA": outcome(h.trim, 512, 2048, nbd.CMD_FLAG_FUA),
@@ -49,7 +59,7 @@ async function look(server: Serving): Promise<Seen | 'refused'> {
   const map = (await run('nbdinfo', ['--map', '--json', server.uri])).stdout
   const input = script.replace('URI', JSON.stringify(server.uri))
   const outcomes = JSON.parse(await output('nbdsh', ['-n', '-c', '-'], { input }))
-  return { info: JSON.parse(stdout.replaceAll(server.socket, 'SOCKET')), map, outcomes }
+  return { info: withoutBlockSizes(common(parsed(stdout, server))), map, outcomes }
 }
 
 const zeroModes = ['none', 'emulate', 'notrim', 'plugin']
@@ -63,7 +73,7 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
   ...zeroModes.flatMap((mode) =>
     fastZeroModes.map((fast) => ['nozero', `zeromode=${mode}`, `fastzeromode=${fast}`] as const),
   ),
-  // nbdkit 1.32 does not take the name of its default, fuamode=none.
+  // nbdkit does not take the name of its default, fuamode=none.
   ['fua'],
   ...['emulate', 'native', 'force', 'pass', 'discard'].map((mode) => ['fua', `fuamode=${mode}`] as const),
   ['noparallel'],
@@ -78,6 +88,16 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
   ['error', 'error-rate=1', 'error-pread-rate=0', 'error-trim=EPERM', 'error-cache=ESHUTDOWN'],
   ['error', 'error-rate=1', 'error-file=/nonexistent'],
 ]
+
+/** Those that nbdkit has since this version. */
+const newerFilters: readonly (readonly [since: string, filter: string, ...args: string[]])[] = [
+  ['1.38', 'readonly'],
+  ['1.38', 'readonly', 'readonly-file=/nonexistent'],
+  ['1.38', 'readonly', 'readonly-file=/'],
+  ['1.42', 'time-limit'],
+  ['1.42', 'time-limit', 'time-limit=0'],
+  ['1.46', 'count'],
+]
 const disks = [
   ['memory', '1M'],
   ['-r', 'memory', '1M'],
@@ -85,14 +105,18 @@ const disks = [
 ]
 
 describe('libnbd sees the same of us and of nbdkit through', { concurrency: 4 }, () => {
-  for (const [filter, ...args] of filters)
-    test([filter, ...args].join(' '), needs('nbdkit', 'nbdinfo', 'nbdsh'), async (t) => {
-      for (const disk of disks) {
-        const all = [`--filter=${filter}`, ...disk, ...args]
-        assert.deepEqual(await see(t, serve, all), await see(t, serveWithNbdkit, all), disk.join(' '))
-      }
-    })
+  for (const words of filters)
+    test(words.join(' '), needs('nbdkit', 'nbdinfo', 'nbdsh'), (t) => compare(t, words))
+  for (const [since, ...words] of newerFilters)
+    test(words.join(' '), needsVersion('nbdkit', since, 'nbdinfo', 'nbdsh'), (t) => compare(t, words))
 })
+
+async function compare(t: TestContext, [filter, ...args]: readonly string[]): Promise<void> {
+  for (const disk of disks) {
+    const all = [`--filter=${filter}`, ...disk, ...args]
+    assert.deepEqual(await see(t, serve, all), await see(t, serveWithNbdkit, all), disk.join(' '))
+  }
+}
 
 async function see(t: TestContext, start: typeof serve, args: readonly string[]): Promise<Seen | 'refused'> {
   const server = await start(t, ...args)

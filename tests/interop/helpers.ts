@@ -1,6 +1,6 @@
 /** Servers and clients as processes: how tests start them, wait for them, and tell what they said. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -21,7 +21,7 @@ const packages = {
   nbdinfo: 'libnbd-bin',
   nbdkit: 'nbdkit',
   nbdsh: 'python3-libnbd',
-  ocamlopt: 'ocaml-nox',
+  ocamlopt: 'ocaml',
   perl: 'perl',
   python3: 'python3',
   'qemu-img': 'qemu-utils',
@@ -35,18 +35,57 @@ export type Program = keyof typeof packages
 const newQemu = process.env.QEMU_WITH_EXTENDED_HEADERS
 const inCi = process.env.CI === 'true'
 
+/** Options of a test. */
+export interface Needed {
+  readonly skip: string | false
+}
+
 /**
  * Options of a test that needs programs of others: it is skipped where one is missing, and says which. In CI
  * it is not skipped, and fails.
  */
-export function needs(...programs: Program[]): { skip: string | false } {
+export function needs(...programs: Program[]): Needed {
   const missing = programs.filter((name) => findProgram(name) === undefined)
   if (missing.length === 0 || inCi) return { skip: false }
   return { skip: missing.map((name) => `${name} is missing (Debian package ${packages[name]})`).join(', ') }
 }
 
+/**
+ * The same for a program of this version or later, beside others of any version. An older one is no fault of
+ * the machine: the test is skipped for it in CI too.
+ */
+export function needsVersion(program: Program, least: string, ...others: Program[]): Needed {
+  const version = versionOf(program)
+  if (version === undefined || isAtLeast(version, least)) return needs(program, ...others)
+  return { skip: `${program} is ${version} here, and ${least} or later is compared` }
+}
+
+/** True: the program is there, in this version or a later one. */
+export function isVersion(program: Program, least: string): boolean {
+  const version = versionOf(program)
+  return version !== undefined && isAtLeast(version, least)
+}
+
+/** Undefined where the program is missing. */
+export function versionOf(program: Program): string | undefined {
+  if (!versions.has(program)) {
+    const path = findProgram(program)
+    const text = path && spawnSync(path, ['--version'], { encoding: 'utf8', env: environment() }).stdout
+    versions.set(program, text ? /\d+\.\d+\S*/.exec(text)?.[0] : undefined)
+  }
+  return versions.get(program)
+}
+const versions = new Map<Program, string | undefined>()
+
+function isAtLeast(version: string, least: string): boolean {
+  const [has, wanted] = [version, least].map((text) => text.split('.').map(Number.parseFloat))
+  const [major = 0, minor = 0] = has ?? []
+  const [leastMajor = 0, leastMinor = 0] = wanted ?? []
+  return major > leastMajor || (major === leastMajor && minor >= leastMinor)
+}
+
 /** The same for a qemu that speaks extended headers, 8.2 or later. */
-export function needsNewQemu(): { skip: string | false } {
+export function needsNewQemu(): Needed {
   if (newQemu !== undefined || inCi) return needs('qemu-img', 'qemu-io')
   return { skip: 'a qemu that speaks extended headers is only looked for by "npm test", on Debian' }
 }

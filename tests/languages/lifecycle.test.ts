@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { output, serve } from '../interop/helpers.js'
+import { needsVersion, output, type Serving, serve, serveWithNbdkit } from '../interop/helpers.js'
 import { type Language, languages } from './builds.js'
 
 /** `code(call)` is the name of the error of a call. */
@@ -34,9 +34,12 @@ h.pwrite(b"kept" * 128, 1024)
 /** Serves the plugin while libnbd does what the script says, and stops it unless it has stopped. */
 async function nbdsh(t: TestContext, language: Language, script: string) {
   const server = await serve(t, ...language.words())
+  return { result: await drive(server, script), server }
+}
+
+async function drive(server: Serving, script: string): Promise<unknown> {
   const input = `uri = ${JSON.stringify(server.uri)}\n${prelude}${script}\nprint(json.dumps(result))\n`
-  const result: unknown = JSON.parse(await output('nbdsh', ['-n', '-c', '-'], { input }))
-  return { result, server }
+  return JSON.parse(await output('nbdsh', ['-n', '-c', '-'], { input }))
 }
 
 for (const language of languages)
@@ -90,3 +93,33 @@ result = connect().pread(8, 1024).decode("latin-1")`
       assert.equal(result, language.ownDisk ? '\0'.repeat(8) : 'keptkept')
     })
   })
+
+/** nbdkit_disconnect came with 1.34, and with it the exit statuses of scripts that do the same. */
+describe('nbdkit, of the same plugin,', () => {
+  const scripts: Readonly<Record<string, string>> = {
+    'drops a client by force as we do': `
+other = connect()
+result = [code(h.pwrite, say("force"), 0) in lost, gone(h), code(other.pread, 512, 0), code(connect)]
+other.shutdown()`,
+    'drops a client softly as we do': `
+other = connect()
+result = [code(h.pwrite, say("soft"), 0), code(h.pread, 512, 0), code(h.pwrite, say("x"), 0), code(h.flush)]
+result += [code(h.shutdown), gone(h), code(other.pread, 512, 0)]
+other.shutdown()`,
+    'drops a client softly and fails the write as we do': `
+result = [code(h.pwrite, say("refuse"), 0), code(h.pread, 512, 0), code(h.shutdown)]`,
+  }
+  for (const language of languages.filter(({ name }) => ['C', 'sh'].includes(name)))
+    for (const [what, script] of Object.entries(scripts)) {
+      const needed = language.needs.skip ? language.needs : needsVersion('nbdkit', '1.34')
+      it(`in ${language.name}, ${what}`, needed, async (t) => {
+        const [theirs, ours] = [
+          await serveWithNbdkit(t, ...language.words()),
+          await serve(t, ...language.words()),
+        ]
+        const expected = await drive(theirs, script)
+        assert.deepEqual(await drive(ours, script), expected)
+        assert.ok(Array.isArray(expected) && expected.length > 2)
+      })
+    }
+})

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import type { Connection } from '../../src/index.js'
-import { needs, output } from '../interop/helpers.js'
+import { isVersion, needs, output } from '../interop/helpers.js'
 import { type Action, type Actions, aborted, actedDisk, onSocket, turns } from './helpers.js'
 
 /** `code(call)` is the name of the error of a call, `gone()` waits until the server has closed `h`. */
@@ -159,9 +159,12 @@ h.shutdown()
 h = nbd.NBD()
 h.set_export_name("secret")
 try: h.connect_unix(uri.split("socket=")[1])
-except nbd.Error as error: result += ["not for you" in error.string or error.errno]`
+except nbd.Error as error: result += [error.errno, error.string]`
     const { result } = await nbdsh(t, { open }, script)
-    assert.deepEqual(result, ['ok', 'ENOENT'])
+    const [read, refused, why] = result as string[]
+    assert.deepEqual([read, refused], ['ok', 'ENOENT'])
+    // An older libnbd keeps to itself what the server says.
+    assert.match(why ?? '', isVersion('nbdsh', '1.22') ? /not for you/ : /no export named 'secret'/)
   })
 
   it('C8 a process that ends in the middle of a write', async (t) => {
