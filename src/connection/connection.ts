@@ -5,6 +5,7 @@ import type { Device } from '../api/device.js'
 import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import type { OpenRequest } from '../api/plugin.js'
+import { failureOf } from '../chain/blame.js'
 import { defaultExport, listExports } from '../chain/exports.js'
 import { type Link, openChain } from '../chain/open.js'
 import { type Call, Running } from '../chain/running.js'
@@ -86,6 +87,8 @@ export class ClientConnection implements Connection {
   #softened = false
   #peerEnded = false
   #optionInHand = false
+  /** The last error that the log was told, and that goes on to whoever asked. */
+  #told: unknown
   /** Called when the connection is closed and no callback runs any more. */
   #onSettled = () => {}
 
@@ -226,7 +229,7 @@ export class ClientConnection implements Connection {
     } catch (error) {
       // Who is gone was dropped, or closed in order, already.
       if (!(error instanceof ClientGone)) {
-        this.#log.error(messageOf(error))
+        if (error !== this.#told) this.#log.error(failureOf(error, this.#log.debugging))
         this.drop(messageOf(error))
       }
     }
@@ -259,14 +262,36 @@ export class ClientConnection implements Connection {
         this.#active()
       },
       exports: () =>
-        this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
+        this.#gate
+          .run(() => listExports(this.#host.links, this.#openRequest(''), this.#running))
+          .catch((error: unknown) => this.#tell('the exports cannot be listed', error)),
       // The export is open: what it is called is not worth an error.
-      canonicalName: async (name) => name || this.#defaultExport().catch(() => name),
-      open: (name) => this.#openDevice(name),
+      canonicalName: async (name) => {
+        try {
+          return name || (await this.#defaultExport())
+        } catch (error) {
+          this.#log.error(failureOf(error, this.#log.debugging))
+          return name
+        }
+      },
+      open: (name) =>
+        this.#openDevice(name).catch((error: unknown) =>
+          this.#tell(`the export ${JSON.stringify(name)} cannot be opened`, error),
+        ),
       debug: (message) => {
         if (this.#log.debugging) this.#log.debug(message())
       },
     }
+  }
+
+  /** To the log: a client may tell its user nothing of why it was refused. */
+  #tell(what: string, error: unknown): never {
+    this.#told = error
+    const text = `${what}: ${failureOf(error, this.#log.debugging)}`
+    // That the client has left may be why.
+    if (this.#isClosed) this.#log.debug(text)
+    else this.#log.error(text)
+    throw error
   }
 
   #openRequest(exportName: string): OpenRequest {

@@ -1,0 +1,38 @@
+/** Which layer threw an error, and in which callback: for the log, which must name it. */
+import { isOnPurpose, logMessageOf, stackLinesOf } from '../api/error-text.js'
+
+interface Blame {
+  readonly layer: string
+  readonly operation: string
+}
+
+const blames = new WeakMap<object, Blame>()
+
+/**
+ * Notes it, and gives the error back. The first to be noted is to blame: an error passes through the layers around
+ * it on its way.
+ */
+export function blamed(error: unknown, layer: string, operation: string): unknown {
+  if (typeof error === 'object' && error !== null && !blames.has(error))
+    blames.set(error, { layer, operation })
+  return error
+}
+
+/**
+ * What the log says of a callback that failed: `my-disk: open: TypeError: … (my-disk.ts:12)`. What the message
+ * says itself is not said twice.
+ *
+ * @param withStack the stack follows on further lines, where it helps.
+ * @param request said in place of the operation's name, as in `read 4096 at 0`. What a layer says on purpose of a
+ *   request needs no name of a layer.
+ * @param ending stands behind the message.
+ */
+export function failureOf(error: unknown, withStack: boolean, request?: string, ending = ''): string {
+  const found = typeof error === 'object' && error !== null ? blames.get(error) : undefined
+  const text = logMessageOf(error)
+  const what = request ?? found?.operation ?? ''
+  const layer = (request === undefined || !isOnPurpose(error)) && found ? `${found.layer}: ` : ''
+  const said = text.startsWith(layer) ? text.slice(layer.length) : text
+  const line = what === '' || said.startsWith(what) ? layer + said : `${layer}${what}: ${said}`
+  return `${line}${ending}${withStack ? stackLinesOf(error) : ''}`
+}
