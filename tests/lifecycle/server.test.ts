@@ -549,7 +549,8 @@ describe('S8 devices close outer to inner, once, after the last callback; then e
     await server.shutdown()
     assert.deepEqual(journal, ['open one', 'close outer of one', 'close', 'close outer', 'close disk'])
     assert.equal(errors.length, 2)
-    for (const error of errors) assert.match(error, /^close: the door is stuck \(server\.test\.js:\d+\)\n +at /)
+    for (const error of errors)
+      assert.match(error, /^close: the door is stuck \(server\.test\.js:\d+\)\n +at /)
   })
 })
 
