@@ -30,8 +30,9 @@ export function blamed(error: unknown, layer: string, operation: string): unknow
 export function failureOf(error: unknown, withStack: boolean, request?: string, ending = ''): string {
   const found = typeof error === 'object' && error !== null ? blames.get(error) : undefined
   const text = logMessageOf(error)
-  const what = request ?? found?.operation ?? ''
-  const layer = (request === undefined || !isOnPurpose(error)) && found ? `${found.layer}: ` : ''
+  const onPurpose = isOnPurpose(error)
+  const what = request ?? (onPurpose ? '' : (found?.operation ?? ''))
+  const layer = found && !(onPurpose && request !== undefined) ? `${found.layer}: ` : ''
   const said = text.startsWith(layer) ? text.slice(layer.length) : text
   const line = what === '' || said.startsWith(what) ? layer + said : `${layer}${what}: ${said}`
   return `${line}${ending}${withStack ? stackLinesOf(error) : ''}`

@@ -4,12 +4,11 @@ import { absolutePath, fsPath } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
-import { failureOf } from '../chain/blame.js'
 import { isParameter } from '../chain/configure.js'
 import { endProcess } from './ending.js'
 import { findAll, loadLayers } from './layers.js'
 import type { Found } from './modules.js'
-import { complain, keepWithoutReader, nameProgram, print } from './output.js'
+import { complain, keepWithoutReader, nameProgram, print, startFailure } from './output.js'
 import { parseOptions } from './parse-options.js'
 import { socketsAreInherited } from './places.js'
 import { rawArguments } from './raw-arguments.js'
@@ -92,6 +91,6 @@ keepWithoutReader()
 main().then(endProcess, (error: unknown) => {
   const isStuck = error instanceof StuckError
   // That has been logged already, with the layer that is to blame.
-  if (!isStuck) complain(failureOf(error, verbose))
+  if (!isStuck) complain(startFailure(error, verbose))
   void endProcess(1, isStuck)
 })

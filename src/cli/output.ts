@@ -1,4 +1,6 @@
+import { isOnPurpose } from '../api/error-text.js'
 import { messageOf } from '../api/errors.js'
+import { failureOf } from '../chain/blame.js'
 import { printable } from '../lib/printable.js'
 import { writeAll } from '../lib/write-all.js'
 
@@ -18,6 +20,11 @@ export function nameProgram(name: string): void {
 /** Tells the user, on standard error, what went wrong. */
 export function complain(text: string): void {
   writeAll(2, messageLine(text))
+}
+
+/** Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place. */
+export function startFailure(error: unknown, verbose: boolean): string {
+  return isOnPurpose(error) ? messageOf(error) : failureOf(error, verbose)
 }
 
 /** What nobody caught: with its stack, where it has one. */

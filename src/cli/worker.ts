@@ -5,12 +5,11 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { messageOf } from '../api/errors.js'
 import { rememberInherited } from '../api/inherited.js'
-import { failureOf } from '../chain/blame.js'
 import { type Level, messageLog } from '../lib/message-log.js'
 import { createServer } from '../server/server.js'
 import { logByFlags } from './debug-flags.js'
 import { type LayerWords, loadLayers } from './layers.js'
-import { stackOf } from './output.js'
+import { stackOf, startFailure } from './output.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 
@@ -76,7 +75,7 @@ if (parentPort !== null) {
   const port = parentPort
   work(port, workerData as WorkerData).catch((error: unknown) => {
     const { verbose } = (workerData as WorkerData).settings
-    port.postMessage({ failed: failureOf(error, verbose) } satisfies Report)
+    port.postMessage({ failed: startFailure(error, verbose) } satisfies Report)
     port.close()
   })
 }
