@@ -1,5 +1,6 @@
 /** Which layer threw an error, and in which callback: for the log, which must name it. */
 import { isOnPurpose, logMessageOf, stackLinesOf } from '../api/error-text.js'
+import { messageOf } from '../api/errors.js'
 
 interface Blame {
   readonly layer: string
@@ -9,13 +10,14 @@ interface Blame {
 const blames = new WeakMap<object, Blame>()
 
 /**
- * Notes it, and gives the error back. The first to be noted is to blame: an error passes through the layers around
- * it on its way.
+ * Notes it, and gives the error to throw. The first to be noted is to blame: an error passes through the layers
+ * around it on its way. What is thrown as a bare text becomes an error, which can be blamed on somebody.
  */
 export function blamed(error: unknown, layer: string, operation: string): unknown {
-  if (typeof error === 'object' && error !== null && !blames.has(error))
-    blames.set(error, { layer, operation })
-  return error
+  const noted =
+    typeof error === 'object' && error !== null ? error : new Error(messageOf(error), { cause: error })
+  if (!blames.has(noted)) blames.set(noted, { layer, operation })
+  return noted
 }
 
 /**

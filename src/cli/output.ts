@@ -1,4 +1,4 @@
-import { isOnPurpose } from '../api/error-text.js'
+import { isOnPurpose, placeIn } from '../api/error-text.js'
 import { messageOf } from '../api/errors.js'
 import { failureOf } from '../chain/blame.js'
 import { printable } from '../lib/printable.js'
@@ -22,9 +22,14 @@ export function complain(text: string): void {
   writeAll(2, messageLine(text))
 }
 
-/** Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place. */
+/**
+ * Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place, and one of
+ * ours with its stack.
+ */
 export function startFailure(error: unknown, verbose: boolean): string {
-  return isOnPurpose(error) ? messageOf(error) : failureOf(error, verbose)
+  if (isOnPurpose(error)) return messageOf(error)
+  const isOurs = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError
+  return failureOf(error, verbose || (isOurs && placeIn(error.stack ?? '') === undefined))
 }
 
 /** What nobody caught: with its stack, where it has one. */

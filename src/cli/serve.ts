@@ -1,5 +1,6 @@
 /** Runs a server from the command line until it has stopped. */
 import { arch, constants, platform } from 'node:os'
+import { isatty } from 'node:tty'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { type Server, StuckError } from '../api/server.js'
@@ -106,6 +107,8 @@ async function serveSockets(server: Served, run: Run, settings: Settings, detach
   if (server.state !== 'serving') return
   try {
     if (settings.printUri && server.uri !== undefined) print(describeUri(server.uri))
+    else if (settings.foreground && settings.run === undefined && isatty(2))
+      complain(`listening on ${server.uri}: Ctrl-C stops it`)
     detach()
   } catch (error) {
     if (pidFile !== undefined) removePidFile(pidFile)
