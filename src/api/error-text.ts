@@ -1,6 +1,6 @@
 /**
- * What is said of an error, and to whom. A layer throws some on purpose, with words for whoever asked; any other
- * is a mistake of its author, who needs the place, and whose words are nobody else's business.
+ * What is said of an error, and to whom. A layer throws some on purpose, with words for whoever asked; any
+ * other is a mistake of its author, who needs the place, and whose words are nobody else's business.
  */
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,9 +56,9 @@ const ours = new URL('../', import.meta.url)
 const oursAsPath = fileURLToPath(ours)
 
 /**
- * The first file and line that a stack names, and that is not ours; rather the user's own than that of a package
- * in use. That of a syntax error stands on a line of its own, that of any other error in the first line after
- * `at`.
+ * The first file and line that a stack names, and that is not ours; rather the user's own than that of a
+ * package in use. That of a syntax error stands on a line of its own, that of any other error in the first
+ * line after `at`.
  */
 export function placeIn(stack: string): { readonly file: string; readonly line: string } | undefined {
   const alone = /^ ?((?:file:\/\/)?\/.*?):(\d+)(?::\d+)?$/gm

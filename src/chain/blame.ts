@@ -10,8 +10,9 @@ interface Blame {
 const blames = new WeakMap<object, Blame>()
 
 /**
- * Notes it, and gives the error to throw. The first to be noted is to blame: an error passes through the layers
- * around it on its way. What is thrown as a bare text becomes an error, which can be blamed on somebody.
+ * Notes it, and gives the error to throw. The first to be noted is to blame: an error passes through the
+ * layers around it on its way. What is thrown as a bare text becomes an error, which can be blamed on
+ * somebody.
  */
 export function blamed(error: unknown, layer: string, operation: string): unknown {
   const noted =
@@ -21,11 +22,12 @@ export function blamed(error: unknown, layer: string, operation: string): unknow
 }
 
 /**
- * What the log says of a callback that failed: `my-disk: open: TypeError: … (my-disk.ts:12)`. What the message
- * says itself is not said twice.
+ * What the log says of a callback that failed: `my-disk: open: TypeError: … (my-disk.ts:12)`. What the
+ * message says itself is not said twice.
  *
  * @param withStack the stack follows on further lines, where it helps.
- * @param request said in place of the operation's name, as in `read 4096 at 0`. What a layer says on purpose of a
+ * @param request said in place of the operation's name, as in `read 4096 at 0`. What a layer says on purpose
+ * of a
  *   request needs no name of a layer.
  * @param ending stands behind the message.
  */

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const patienceMs = 1000
 
 /**
- * Ends the process. `process.exit` alone waits for each call of the system that is out in another thread: to open
- * a FIFO that nobody writes to, or to read a disk that is gone.
+ * Ends the process. `process.exit` alone waits for each call of the system that is out in another thread: to
+ * open a FIFO that nobody writes to, or to read a disk that is gone.
  *
  * @param atOnce something is known to hang.
  */

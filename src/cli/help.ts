@@ -9,8 +9,8 @@ import { followed, ourPackage } from './package.js'
 const width = 100
 
 /**
- * What each layer that was named takes, the plugin first, then the usage; `more` is what the plugin says itself.
- * Where none was named, the usage says which there are.
+ * What each layer that was named takes, the plugin first, then the usage; `more` is what the plugin says
+ * itself. Where none was named, the usage says which there are.
  */
 export function help(layers: readonly Found[], more = ''): string {
   const plugin = layers.filter(({ kind }) => kind === 'plugin').flatMap(layerPart)

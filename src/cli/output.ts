@@ -23,8 +23,8 @@ export function complain(text: string): void {
 }
 
 /**
- * Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place, and one of
- * ours with its stack.
+ * Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place, and
+ * one of ours with its stack.
  */
 export function startFailure(error: unknown, verbose: boolean): string {
   if (isOnPurpose(error)) return messageOf(error)
@@ -43,8 +43,8 @@ export function messageLine(text: string): string {
 }
 
 /**
- * Lets the program outlive whoever reads what a plugin prints. The streams of Node are made when they are first used,
- * and not before: with `-s` that of standard output would take the client's.
+ * Lets the program outlive whoever reads what a plugin prints. The streams of Node are made when they are
+ * first used, and not before: with `-s` that of standard output would take the client's.
  */
 export function keepWithoutReader(): void {
   for (const name of ['stdout', 'stderr'] as const) {

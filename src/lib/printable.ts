@@ -7,9 +7,9 @@ export const messageCharactersMax = 16_384
 const endCharacters = 4096
 
 /**
- * A message as it may be written: what a client, a file or a script chose must not look like a line of ours, nor
- * move the cursor of a terminal or turn the text around. Such characters are spelled out, further lines are
- * indented, and what is too long loses its middle.
+ * A message as it may be written: what a client, a file or a script chose must not look like a line of ours,
+ * nor move the cursor of a terminal or turn the text around. Such characters are spelled out, further lines
+ * are indented, and what is too long loses its middle.
  */
 export function printable(text: string): string {
   return shortened(showBytes(text).trimEnd()).replaceAll(unprintable, spelled).replaceAll('\n', '\n  ')
