@@ -6,6 +6,7 @@ import { Images } from './images.js'
 import { machine, sentence } from './machine.js'
 import { measure } from './measure.js'
 import { installFor } from './programs.js'
+import { progress } from './progress.js'
 import { type RowResult, ratioOf } from './result.js'
 import { readQuick, writeFull, writeQuick } from './results-file.js'
 import type { Row } from './row.js'
@@ -48,10 +49,12 @@ async function measureAll(chosen: readonly Row[], options: Options, images: Imag
   const nameWidth = Math.max(...chosen.map(({ name }) => name.length))
   console.log(heading(nameWidth))
   const results: RowResult[] = []
+  const start = performance.now()
   for (const row of chosen) {
     const result = await measure(row, { ...settings(options), images })
     results.push(result)
-    console.log(line(cellsOf(result), nameWidth))
+    const where = progress(results.length, chosen.length, performance.now() - start)
+    console.log(`${line(cellsOf(result), nameWidth)}  ${where}`)
   }
   return results
 }

@@ -17,10 +17,12 @@ const fileTimeoutMs = 15 * 60_000
 export async function runTests(files, print) {
   const totals = { passed: 0, failures: [], skips: [] }
   const waiting = [...files]
+  let done = 0
   const worker = async () => {
     for (let file = waiting.shift(); file; file = waiting.shift()) {
       const result = await runFile(file)
-      print(lines(file, result))
+      done++
+      print(lines(file, result, `${String(done).padStart(`${files.length}`.length)} of ${files.length}`))
       totals.passed += result.passed
       totals.failures.push(...result.failures.map(({ name }) => `${file.name}: ${name}`))
       totals.skips.push(...result.skips.map((skip) => ({ ...skip, file: file.name })))
@@ -81,12 +83,12 @@ function describe(error) {
   return error.cause === undefined ? error.stack : `${error.stack}\ncaused by ${describe(error.cause)}`
 }
 
-function lines({ name }, { passed, failures, skips, output, seconds }) {
+function lines({ name }, { passed, failures, skips, output, seconds }, progress) {
   const counts = [`${passed} passed`]
   if (failures.length > 0) counts.push(`${failures.length} failed`)
   if (skips.length > 0) counts.push(`${skips.length} skipped`)
   const outcome = failures.length > 0 ? 'FAILED' : 'ok    '
-  const text = [`${outcome} ${seconds.toFixed(1).padStart(6)} s  ${name}: ${counts.join(', ')}`]
+  const text = [`${outcome} ${progress} ${seconds.toFixed(1).padStart(6)} s  ${name}: ${counts.join(', ')}`]
   for (const { name, details } of failures)
     text.push(`  FAILED: ${name}`, ...(details ? [indent(details)] : []))
   if (failures.length > 0 && output.trim() !== '') text.push('  what the file printed:', indent(output))

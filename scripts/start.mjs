@@ -4,11 +4,16 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const program = fileURLToPath(new URL('../bin/nbdkit-ts', import.meta.url))
+if (!existsSync(new URL('../dist/src/cli/main.js', import.meta.url))) {
+  console.error('nbdkit-ts is not compiled yet: run "npm ci" first, which also does that')
+  process.exit(1)
+}
 const args = process.argv.slice(2)
 const isTour = args.length === 0
 /** A private socket where there are Unix sockets, else a free port. */
@@ -33,13 +38,13 @@ function hints(uri) {
 
     ${uri}
 
-In another terminal, with libnbd or qemu:
+In another terminal, with libnbd (nbdinfo, nbdcopy) or qemu, one after the other:
 
     nbdinfo '${uri}'
-    nbdcopy disk.img '${uri}'
     nbdcopy '${uri}' copy.img
-    qemu-img convert -n -O raw disk.qcow2 '${uri}'
+    nbdcopy copy.img '${uri}'
     qemu-img convert -f raw -O qcow2 '${uri}' copy.qcow2
+    qemu-img convert -n -f qcow2 -O raw copy.qcow2 '${uri}'
 
 Ctrl-C stops it. "npm start -- --help" tells what else there is.`
 }

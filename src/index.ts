@@ -44,4 +44,5 @@ export {
   StuckError,
 } from './api/server.js'
 export { zeroes } from './api/zeroes.js'
+export { type ConsoleLogOptions, consoleLog } from './lib/console-log.js'
 export { createServer } from './server/server.js'

@@ -334,7 +334,12 @@ export default definePlugin({
 
 describe('of several things to print', together, () => {
   it('help comes first, then the version, then the plugin', async () => {
-    await prints(/^nbdkit-ts \[options\]/, ['--help', '--version', '--dump-plugin', 'null'])
+    await prints(/^plugin: null (?:.*\n)*\nnbdkit-ts \[options\]/, [
+      '--help',
+      '--version',
+      '--dump-plugin',
+      'null',
+    ])
     await prints(/^nbdkit-ts \d/, ['--dump-plugin', '--version', 'null'])
   })
   it('what needs no plugin comes before them', () => prints(/^--busy-poll\n/, ['--help', '--long-options']))

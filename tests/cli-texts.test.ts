@@ -122,9 +122,9 @@ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _nbdkit_ts; printf '%s\\n' "\${COMPRE
     assert.deepEqual(inBash('--filter', '=', 'off'), ['offset'])
     assert.deepEqual(inBash('mem'), ['memory'])
     assert.deepEqual(inBash('-U', 's', '--filter', '=', 'offset', 'null', ''), [
+      'size=',
       'offset=',
       'range=',
-      'size=',
       'disk.img',
     ])
   })

@@ -1,5 +1,6 @@
 import type { Connection } from './connection.js'
 import type { Device, DeviceInit } from './device.js'
+import { ConfigError } from './errors.js'
 import type { Log } from './log.js'
 import type { MaybePromise } from './maybe.js'
 import type { Inputs, Params, Values } from './params.js'
@@ -178,6 +179,31 @@ function factory<Kind extends 'plugin' | 'filter', P extends Params>(
   kind: Kind,
   definition: PluginDefinition<P> | FilterDefinition<P>,
 ): Factory<Kind, P> {
+  checkDefinition(kind, definition)
   const make = (inputs: Inputs<P> = {} as Inputs<P>) => ({ kind, definition, inputs })
   return Object.assign(make, { kind, definition }) as unknown as Factory<Kind, P>
+}
+
+/** Who writes JavaScript has no compiler that says so. */
+function checkDefinition(kind: string, definition: unknown): void {
+  const define = kind === 'plugin' ? 'definePlugin' : 'defineFilter'
+  if (typeof definition !== 'object' || definition === null)
+    throw new ConfigError(
+      `${define} was given ${describe(definition)}: give it { name, description, params, setup }`,
+    )
+  const { name, description, params, setup } = definition as Readonly<Record<string, unknown>>
+  if (typeof name !== 'string' || name === '')
+    throw new ConfigError(`${define}: the ${kind} has no name: add name: 'my-${kind}'`)
+  if (typeof description !== 'string')
+    throw new ConfigError(`${name}: it has no description: add description: '…', in one line`)
+  if (typeof params !== 'object' || params === null)
+    throw new ConfigError(`${name}: it has no params: add params: {}, where it takes none`)
+  if (typeof setup !== 'function')
+    throw new ConfigError(
+      `${name}: it has no setup: add setup(values, server) { return { open(request) { … } } }`,
+    )
+}
+
+function describe(value: unknown): string {
+  return value === null ? 'null' : value === undefined ? 'nothing' : `a ${typeof value}`
 }

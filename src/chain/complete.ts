@@ -29,13 +29,7 @@ export function complete(
   inner: Device | undefined,
   running: Watcher,
 ): Device {
-  if (typeof init !== 'object' || init === null || typeof init.read !== 'function')
-    throw new Error(`${layer}: open returned no device: expected at least a size and a read`)
-  const { size } = init
-  if (!Number.isSafeInteger(size) || size < 0)
-    throw new Error(
-      `${layer}: a size of ${size} bytes is not an integer from 0 to ${Number.MAX_SAFE_INTEGER}`,
-    )
+  const { size } = checkDevice(layer, init)
   const boundary: Boundary = { layer, size, running }
   const can = capabilities(layer, init)
   const own = (key: keyof DeviceInit): boolean => init[key] !== inner?.[key]
@@ -126,6 +120,22 @@ export function complete(
     contexts: own('contexts') ? guardContexts(boundary, init.contexts ?? {}, inner) : (init.contexts ?? {}),
     close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,
   }
+}
+
+/** What every device has. Who writes JavaScript has no compiler that says so. */
+function checkDevice(layer: string, init: unknown): DeviceInit {
+  const wrong = (what: string) => new Error(`${layer}: ${what}`)
+  if (typeof init !== 'object' || init === null)
+    throw wrong(`open returned ${init === null ? 'null' : typeof init}: expected a device, as { size, read }`)
+  const { size, read } = init as Partial<DeviceInit>
+  if (typeof read !== 'function')
+    throw wrong('the device that open returned has no read: add read(offset, length, alloc) { … }')
+  if (size === undefined) throw wrong('the device that open returned has no size: add size, in bytes')
+  if (typeof size !== 'number')
+    throw wrong(`the size of the device is a ${typeof size}: expected a number of bytes`)
+  if (!Number.isSafeInteger(size) || size < 0)
+    throw wrong(`a size of ${size} bytes is not an integer from 0 to ${Number.MAX_SAFE_INTEGER}`)
+  return init as DeviceInit
 }
 
 function nothing(): void {}

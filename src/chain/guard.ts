@@ -4,6 +4,7 @@
  */
 import { type Data, type Device, dataLength, type Extent, type Extents } from '../api/device.js'
 import { isPromise, type MaybePromise } from '../api/maybe.js'
+import { blamed } from './blame.js'
 import type { Watcher } from './running.js'
 
 /** What is checked against: the layer's name and size, and where its unsettled calls are noted. */
@@ -16,7 +17,12 @@ export interface Boundary {
 export function guardRead({ layer, size, running }: Boundary, read: Device['read']): Device['read'] {
   return (offset, length, alloc) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, 'read', offset, length, size)
-    const data = read(offset, length, alloc)
+    let data: MaybePromise<Data>
+    try {
+      data = read(offset, length, alloc)
+    } catch (error) {
+      throw blamed(error, layer, 'read')
+    }
     if (isPromise(data))
       return running.watch(
         layer,
@@ -41,14 +47,23 @@ function isBytes(part: unknown): part is Uint8Array {
 export function guardWrite({ layer, size, running }: Boundary, write: Device['write']): Device['write'] {
   return (offset, data, flags) => {
     if (!inRange(offset, data.length, size)) throw outOfRange(layer, 'write', offset, data.length, size)
-    return watched(running, layer, 'write', write(offset, data, flags))
+    try {
+      return watched(running, layer, 'write', write(offset, data, flags))
+    } catch (error) {
+      throw blamed(error, layer, 'write')
+    }
   }
 }
 
 export function guardWindow({ layer, size }: Boundary, window: Device['window']): Device['window'] {
   return (offset, length) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, 'window', offset, length, size)
-    const view = window(offset, length)
+    let view: Uint8Array | undefined
+    try {
+      view = window(offset, length)
+    } catch (error) {
+      throw blamed(error, layer, 'window')
+    }
     if (view === undefined || (isBytes(view) && view.length === length)) return view
     const got = isBytes(view) ? `${view.length} bytes` : typeof view
     throw new Error(`${layer}: window ${length} at ${offset} returned ${got}`)
@@ -63,25 +78,44 @@ export function guardRange<F>(
 ): (offset: number, length: number, flags: F) => MaybePromise<void> {
   return (offset, length, flags) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, operation, offset, length, size)
-    return watched(running, layer, operation, call(offset, length, flags))
+    try {
+      return watched(running, layer, operation, call(offset, length, flags))
+    } catch (error) {
+      throw blamed(error, layer, operation)
+    }
   }
 }
 
 export function guardCache({ layer, size, running }: Boundary, cache: Device['cache']): Device['cache'] {
   return (offset, length) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, 'cache', offset, length, size)
-    return watched(running, layer, 'cache', cache(offset, length))
+    try {
+      return watched(running, layer, 'cache', cache(offset, length))
+    } catch (error) {
+      throw blamed(error, layer, 'cache')
+    }
   }
 }
 
 export function guardFlush({ layer, running }: Boundary, flush: Device['flush']): Device['flush'] {
-  return () => watched(running, layer, 'flush', flush())
+  return () => {
+    try {
+      return watched(running, layer, 'flush', flush())
+    } catch (error) {
+      throw blamed(error, layer, 'flush')
+    }
+  }
 }
 
 export function guardExtents({ layer, size, running }: Boundary, extents: Extents): Extents {
   return (offset, length) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, 'extents', offset, length, size)
-    const runs = extents(offset, length)
+    let runs: MaybePromise<Iterable<Extent>>
+    try {
+      runs = extents(offset, length)
+    } catch (error) {
+      throw blamed(error, layer, 'extents')
+    }
     return isPromise(runs)
       ? running.watch(
           layer,
@@ -99,11 +133,15 @@ function checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
   return {
     *[Symbol.iterator]() {
       let count = 0
-      for (const run of runs) {
-        if (!Number.isSafeInteger(run.length) || run.length <= 0 || !Number.isInteger(run.type))
-          throw new Error(`${layer}: extents returned a run of ${run.length} bytes, type ${run.type}`)
-        count++
-        yield run
+      try {
+        for (const run of runs) {
+          if (!Number.isSafeInteger(run.length) || run.length <= 0 || !Number.isInteger(run.type))
+            throw new Error(`${layer}: extents returned a run of ${run.length} bytes, type ${run.type}`)
+          count++
+          yield run
+        }
+      } catch (error) {
+        throw blamed(error, layer, 'extents')
       }
       if (count === 0) throw new Error(`${layer}: extents returned no run`)
     },

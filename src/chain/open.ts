@@ -3,9 +3,10 @@
  * each.
  */
 import type { Device, DeviceInit } from '../api/device.js'
-import { messageOf } from '../api/errors.js'
+import { logMessageOf, stackLinesOf } from '../api/error-text.js'
 import type { Log } from '../api/log.js'
 import type { FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
+import { blamed } from './blame.js'
 import { complete } from './complete.js'
 import type { Running, Watcher } from './running.js'
 
@@ -49,6 +50,7 @@ export async function openChain(
       : await watcher.watch(name, 'open', openFilter(instance as FilterInstance, request, next))
     return withClose(link, complete(name, init, spreadOf(init, inners), watcher), inners, watcher)
   } catch (error) {
+    blamed(error, name, 'open')
     // What was opened is closed, also where it makes no sense as a device.
     const close = init?.close
     if (typeof close === 'function' && !inners.some((inner) => inner.close === close))
@@ -108,7 +110,7 @@ async function closeLayer({ name, log }: Link, close: Device['close'], watcher: 
   try {
     await watcher.watch(name, 'close', (async () => close())())
   } catch (error) {
-    log.error(`close: ${messageOf(error)}`)
+    log.error(`close: ${logMessageOf(error)}${log.debugging ? stackLinesOf(error) : ''}`)
   }
 }
 

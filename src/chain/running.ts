@@ -1,3 +1,5 @@
+import { blamed } from './blame.js'
+
 /**
  * Which callbacks have been called and have not yet settled. Only those that returned a Promise are noted, so
  * a device that answers at once pays nothing. A connection waits for them before it closes its devices (S8),
@@ -60,7 +62,10 @@ export class Running implements Watcher {
       this.#idle = []
       for (const resolve of idle) resolve()
     }
-    promise.then(done, done)
+    promise.then(done, (error: unknown) => {
+      blamed(error, call.layer, call.operation)
+      done()
+    })
     return promise
   }
 }

@@ -1,5 +1,6 @@
 /** Sets the layers of a server up, and ends them. */
-import { ConfigError, messageOf } from '../api/errors.js'
+import { logMessageOf, stackLinesOf } from '../api/error-text.js'
+import { ConfigError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { resolveValues } from '../api/params.js'
 import type { Concurrency, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
@@ -38,6 +39,7 @@ export async function setUp(
       const own = { ...noServer, ...context, log: layerLog, shared: shared[depth] }
       const setup = async () => definition.setup(values, own)
       const instance = await running.at(depth).watch(definition.name, 'setup', setup())
+      checkInstance(layer, instance)
       links.unshift({ name: definition.name, instance, log: layerLog })
     }
     const asked = [...layers.map(({ definition }) => definition), ...links.map(({ instance }) => instance)]
@@ -46,6 +48,19 @@ export async function setUp(
     await endAll(links, running)
     throw error
   }
+}
+
+/** A filter may leave all to the layer below, a plugin has nobody there. */
+function checkInstance({ kind, definition: { name } }: Layer, instance: unknown): void {
+  if (typeof instance !== 'object' || instance === null)
+    throw new ConfigError(
+      `${name}: setup returned ${instance === null ? 'null' : typeof instance}: expected an object, as { open(request) { … } }`,
+    )
+  const open: unknown = Reflect.get(instance, 'open')
+  if (typeof open !== 'function' && !(kind === 'filter' && open === undefined))
+    throw new ConfigError(
+      `${name}: what setup returned has no open: add open(request) { return { size, read } }`,
+    )
 }
 
 /** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
@@ -75,7 +90,7 @@ export async function endAll(links: readonly Link[], running: Running): Promise<
     try {
       await running.watch(name, 'close', (async () => instance.close?.())())
     } catch (error) {
-      log.error(`close: ${messageOf(error)}`)
+      log.error(`close: ${logMessageOf(error)}${log.debugging ? stackLinesOf(error) : ''}`)
     }
   }
 }

@@ -57,7 +57,9 @@ function startCopy(commandLine: CommandLine): { readonly child: ChildProcess; re
  */
 async function outcome(child: ChildProcess, ready: Readable): Promise<number> {
   const asked: NodeJS.Signals[] = []
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const)
+  // It would end us and leave the copy alone.
+  process.removeAllListeners('SIGUSR1')
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const)
     process.on(signal, () => {
       asked.push(signal)
       child.kill(asked.length < 3 ? signal : 'SIGKILL')

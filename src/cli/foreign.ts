@@ -1,5 +1,6 @@
 /** Plugins in other languages, by what their file begins with. */
 import { closeSync, openSync, readSync } from 'node:fs'
+import { extname } from 'node:path'
 import { fsPath } from '../api/byte-text.js'
 
 /** The plugin that knows how to load a file, and the word of the command line that names the file to it. */
@@ -23,6 +24,17 @@ export function foreignPlugin(path: string): Foreign | undefined {
   const [, plugin] = /^#!.*\bnbdkit(?:-ts)?\s+([a-z][\w-]*)\s*$/.exec(line) ?? []
   // A script of sh is started for each request: one that begins like this would start a server for each.
   return plugin === undefined || plugin === 'sh' ? undefined : { plugin, word: `script=${path}` }
+}
+
+/** What Node imports, by itself or with our help. */
+const importable = /\.([cm]?[jt]s|json|node|wasm)$/
+
+/** A file that is no program, as far as its name and its first bytes tell: a disk, most likely. */
+export function isDisk(path: string): boolean {
+  if (importable.test(path)) return false
+  const start = beginningOf(path)
+  const isScript = start.subarray(0, 2).toString() === '#!'
+  return !isScript && (extname(path) !== '' || start.length === 0 || start.includes(0))
 }
 
 function beginningOf(path: string): Buffer {

@@ -1,5 +1,7 @@
 /** What `--help` and `--version` print. */
 import { keysOf, type Param } from '../api/params.js'
+import { filters } from '../filters/catalog.js'
+import { plugins } from '../plugins/catalog.js'
 import type { Found } from './modules.js'
 import { type Option, options } from './options.js'
 import { followed, ourPackage } from './package.js'
@@ -7,25 +9,47 @@ import { followed, ourPackage } from './package.js'
 const width = 100
 
 /**
- * The usage, then each layer that was named, in the order that a request meets them; `more` is what the last
- * of them says itself.
+ * What each layer that was named takes, the plugin first, then the usage; `more` is what the plugin says
+ * itself. Where none was named, the usage says which there are.
  */
 export function help(layers: readonly Found[], more = ''): string {
-  const rows = options.map((option): [string, string] => [synopsis(option), option.doc])
+  const plugin = layers.filter(({ kind }) => kind === 'plugin').flatMap(layerPart)
+  const own = more.trim() === '' ? [] : ['', more.trim()]
+  const above = layers.filter(({ kind }) => kind === 'filter').map(layerPart)
+  const parts = [[...plugin, ...own], ...above, usage(), ...(layers.length === 0 ? [known()] : [])]
+  return parts
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')
+}
+
+function usage(): string[] {
   return [
     'nbdkit-ts [options] [--filter=FILTER ...] PLUGIN [[key=]value ...]',
     '',
     'PLUGIN and FILTER are names, paths of files (./mine.ts) or names of packages.',
     'Names of options may be shortened while they stay unambiguous.',
     '',
+    ...columns(options.map((option): [string, string] => [synopsis(option), option.doc])),
+  ]
+}
+
+function layerPart({ kind, definition, path }: Found): string[] {
+  const { name, description, params } = definition
+  const parameters = Object.entries(params).flatMap(([key, param]) => parameterRow(key, param))
+  return [`${kind}: ${name} (${description})`, `(${path})`, ...columns(parameters)]
+}
+
+function known(): string[] {
+  const rows: [string, string][] = [
+    ['Plugins:', Object.keys(plugins).join(', ')],
+    ['Filters:', Object.keys(filters).join(', ')],
+  ]
+  return [
     ...columns(rows),
-    ...layers.flatMap(({ kind, definition, path }) => {
-      const { name, description, params } = definition
-      const parameters = Object.entries(params).flatMap(([key, param]) => parameterRow(key, param))
-      return ['', `${kind}: ${name} (${description})`, `(${path})`, ...columns(parameters)]
-    }),
-    ...(more.trim() === '' ? [] : ['', more.trim()]),
-  ].join('\n')
+    '',
+    'nbdkit-ts --help PLUGIN, or --help --filter=FILTER, tells what one of them takes.',
+  ]
 }
 
 function synopsis({ short, names, placeholder }: Option): string {

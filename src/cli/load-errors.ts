@@ -2,8 +2,9 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { messageOf } from '../api/errors.js'
+import { pathToFileURL } from 'node:url'
+import { placeIn } from '../api/error-text.js'
+import { ConfigError, messageOf } from '../api/errors.js'
 import { hasModuleSyntax } from './api-hook.js'
 
 /** Before they were run. What a file throws itself while it runs is no matter of how it is loaded. */
@@ -85,23 +86,13 @@ function syntaxReport(path: string): string {
 function withPlace(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   const line = place(error.stack ?? '')
-  const name = error.name === 'Error' ? '' : `${error.name}: `
+  const name = error.name === 'Error' || error instanceof ConfigError ? '' : `${error.name}: `
   return line === undefined ? undefined : `${line}: ${name}${error.message.split('\n', 1)[0]?.trim()}`
 }
 
-const ours = new URL('.', import.meta.url).href
-
-/**
- * The first file and line that a stack names, and that is the user's. That of a syntax error stands on a line
- * of its own, that of any other error in the first line after `at`.
- */
 function place(stack: string): string | undefined {
-  const alone = /^ ?((?:file:\/\/)?\/.*?):(\d+)(?::\d+)?$/gm
-  const frame = /^ +at (?:.*\()?((?:file:\/\/)?\/.*?):(\d+):\d+\)?$/gm
-  for (const [, file, line] of [...stack.matchAll(alone), ...stack.matchAll(frame)])
-    if (file && !file.startsWith(ours) && !file.includes('/node_modules/jiti/'))
-      return `${file.startsWith('file:') ? fileURLToPath(file) : file}:${line}`
-  return undefined
+  const found = placeIn(stack)
+  return found && `${found.file}:${found.line}`
 }
 
 /** Before Node 22.18. */

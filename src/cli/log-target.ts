@@ -2,9 +2,10 @@
 import { openSync } from 'node:fs'
 import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
+import type { Level } from '../lib/message-log.js'
+import { printable } from '../lib/printable.js'
 import { writeAll } from '../lib/write-all.js'
-import type { Level } from './log.js'
-import { messageLine, printable } from './output.js'
+import { messageLine } from './output.js'
 import type { LogTarget } from './settings.js'
 
 /** Writes one message. */

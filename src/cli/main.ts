@@ -1,18 +1,22 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { existsSync } from 'node:fs'
 import { absolutePath, fsPath } from '../api/byte-text.js'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { isParameter } from '../chain/configure.js'
+import { endProcess } from './ending.js'
 import { findAll, loadLayers } from './layers.js'
 import type { Found } from './modules.js'
-import { complain, nameProgram, print } from './output.js'
+import { complain, keepWithoutReader, nameProgram, print, startFailure } from './output.js'
 import { parseOptions } from './parse-options.js'
 import { socketsAreInherited } from './places.js'
 import { rawArguments } from './raw-arguments.js'
 import type { Settings, Task } from './settings.js'
 import { starter } from './starter.js'
+
+/** Whether messages have stacks. */
+let verbose = false
 
 /** Returns the exit status. */
 async function main(): Promise<number> {
@@ -20,6 +24,7 @@ async function main(): Promise<number> {
   rememberInherited(inheritedDescriptors().filter((fd) => fd !== startedBy?.fd))
   const { settings, words } = startedBy?.commandLine ?? parseOptions(rawArguments(process.argv.slice(2)))
   nameProgram(settings.name)
+  verbose = settings.verbose
   if (words[0] !== undefined) refuseParameter(words[0])
   if (settings.task !== 'serve') return describe(settings.task, settings, words)
   const [plugin, ...parameters] = words
@@ -75,26 +80,17 @@ function named([plugin]: readonly Found[]): Found {
   return plugin
 }
 
-/**
- * Who gave a wrong word, or the name of a file that cannot be read, needs no stack; who wrote a plugin that
- * throws does. A StuckError has been logged already, with the layer that is to blame.
- */
-function report(error: unknown): void {
-  if (error instanceof StuckError) return
-  const expected = error instanceof ConfigError || (error instanceof Error && 'syscall' in error)
-  complain((!expected && error instanceof Error && error.stack) || messageOf(error))
-}
-
 /** Node ends by itself when nothing is left that could happen: a layer waits for what never comes. */
 process.once('beforeExit', () => {
   complain('nothing is left to do, and yet a layer waits for something: it is given up')
   process.exit(1)
 })
 
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    report(error)
-    process.exit(1)
-  },
-)
+keepWithoutReader()
+
+main().then(endProcess, (error: unknown) => {
+  const isStuck = error instanceof StuckError
+  // That has been logged already, with the layer that is to blame.
+  if (!isStuck) complain(startFailure(error, verbose))
+  void endProcess(1, isStuck)
+})

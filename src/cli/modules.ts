@@ -6,8 +6,9 @@ import { absolutePath, fsPath, isUtf8 } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
 import { filters } from '../filters/catalog.js'
+import { shellQuote } from '../lib/shell-quote.js'
 import { plugins } from '../plugins/catalog.js'
-import { foreignPlugin } from './foreign.js'
+import { foreignPlugin, isDisk } from './foreign.js'
 import { orNearest } from './nearest.js'
 
 type Kind = 'plugin' | 'filter'
@@ -54,7 +55,7 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
   }
   const path = absolutePath(word)
   if (!existsSync(fsPath(path))) throw new ConfigError(`${kind} ${word}: there is no file ${path}`)
-  if (!statSync(fsPath(path)).isFile()) throw new ConfigError(`${kind} ${word}: ${path} is not a file`)
+  if (!statSync(fsPath(path)).isFile()) throw new ConfigError(notAFile(kind, word, path))
   const foreign = foreignPlugin(path)
   if (foreign && kind === 'plugin') {
     const loader = await findLayer(kind, foreign.plugin)
@@ -62,11 +63,29 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
   }
   if (foreign?.plugin === 'native')
     throw new ConfigError(`filter ${word}: filters of nbdkit cannot be loaded, only its plugins`)
+  if (isDisk(path))
+    throw new ConfigError(
+      `${kind} ${word}: it is neither JavaScript nor TypeScript${kind === 'plugin' ? asDisk(word) : ''}`,
+    )
   if (!isUtf8(path))
     throw new ConfigError(
       `${kind} ${word}: ${path} is not UTF-8, and cannot be imported: give it another name`,
     )
   return found(path, await importFile(path))
+}
+
+function notAFile(kind: Kind, word: string, path: string): string {
+  const stats = statSync(fsPath(path))
+  const hint = stats.isDirectory() ? asDirectory(word) : stats.isBlockDevice() ? asDisk(word) : ''
+  return `${kind} ${word}: ${path} is not a file${kind === 'plugin' ? hint : ''}`
+}
+
+function asDisk(word: string): string {
+  return `: to serve it as a disk, say "nbdkit-ts file ${shellQuote(word)}"`
+}
+
+function asDirectory(word: string): string {
+  return `: to serve the files in it, say "nbdkit-ts file ${shellQuote(`dir=${word}`)}"`
 }
 
 /** A scope is the only place where a package's name has a slash. */
@@ -87,8 +106,18 @@ function unknown(kind: Kind, word: string): string {
   const known = Object.keys(catalogs[kind])
   const other = kind === 'plugin' ? 'filter' : 'plugin'
   if (Object.hasOwn(catalogs[other], word)) return `${word} is a ${other}, not a ${kind}${usage(other, word)}`
+  if (kind === 'plugin' && existsSync(fsPath(absolutePath(word)))) return notAPlugin(word)
   const near = orNearest(word, known) || ` (known are ${known.join(', ')})`
   return `unknown ${kind} "${word}"${near}; for a file give its path, as in ./${word}.ts`
+}
+
+/** A file here is named like a plugin. */
+function notAPlugin(word: string): string {
+  const path = absolutePath(word)
+  const stats = statSync(fsPath(path))
+  if (stats.isFile() && !isDisk(path))
+    return `unknown plugin "${word}"; for the file of that name give its path, as in ./${word}`
+  return `unknown plugin "${word}"${stats.isDirectory() ? asDirectory(word) : asDisk(word)}`
 }
 
 function usage(kind: Kind, word: string): string {

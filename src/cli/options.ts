@@ -80,7 +80,8 @@ export const options: readonly Option[] = [
   },
   {
     names: ['help'],
-    doc: 'Print this, and the parameters of the plugin and filters that are named.',
+    short: 'h',
+    doc: 'Print this, after the parameters of the plugin and filters that are named.',
     set: instead('help'),
   },
   {

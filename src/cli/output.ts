@@ -1,5 +1,7 @@
-import { showBytes } from '../api/byte-text.js'
+import { isOnPurpose, placeIn } from '../api/error-text.js'
 import { messageOf } from '../api/errors.js'
+import { failureOf } from '../chain/blame.js'
+import { printable } from '../lib/printable.js'
 import { writeAll } from '../lib/write-all.js'
 
 /** Prints lines on standard output. */
@@ -20,6 +22,16 @@ export function complain(text: string): void {
   writeAll(2, messageLine(text))
 }
 
+/**
+ * Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place, and
+ * one of ours with its stack.
+ */
+export function startFailure(error: unknown, verbose: boolean): string {
+  if (isOnPurpose(error)) return messageOf(error)
+  const isOurs = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError
+  return failureOf(error, verbose || (isOurs && placeIn(error.stack ?? '') === undefined))
+}
+
 /** What nobody caught: with its stack, where it has one. */
 export function stackOf(error: unknown): string {
   return (error instanceof Error && error.stack) || messageOf(error)
@@ -31,12 +43,20 @@ export function messageLine(text: string): string {
 }
 
 /**
- * What a client or a file chose must not look like a line of ours, nor move the cursor of a terminal: control
- * characters are spelled out, and further lines are indented.
+ * Lets the program outlive whoever reads what a plugin prints. The streams of Node are made when they are
+ * first used, and not before: with `-s` that of standard output would take the client's.
  */
-export function printable(text: string): string {
-  return showBytes(text)
-    .trimEnd()
-    .replaceAll(/[^\P{Cc}\n\t]/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
-    .replaceAll('\n', '\n  ')
+export function keepWithoutReader(): void {
+  for (const name of ['stdout', 'stderr'] as const) {
+    const made = Object.getOwnPropertyDescriptor(process, name)?.get
+    if (made === undefined) continue
+    const get = () => {
+      const stream = made.call(process) as NodeJS.WriteStream
+      if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore)
+      return stream
+    }
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, get })
+  }
 }
+
+function ignore(): void {}

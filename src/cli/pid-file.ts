@@ -1,5 +1,6 @@
 /** `--pidfile`: where others read our process id from, once clients can connect. */
-import { accessSync, constants, existsSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync, unlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
@@ -20,15 +21,13 @@ export function checkPidFile(path: string): void {
 }
 
 /** @throws ConfigError when it cannot be written; then nothing of it is left. */
-export function writePidFile(path: string): void {
-  tell(() => {
-    try {
-      writeFileSync(fsPath(path), `${process.pid}\n`)
-    } catch (error) {
-      removePidFile(path)
-      throw error
-    }
-  })
+export async function writePidFile(path: string): Promise<void> {
+  try {
+    await writeFile(fsPath(path), `${process.pid}\n`)
+  } catch (error) {
+    removePidFile(path)
+    throw told(error)
+  }
 }
 
 /** For a start that failed after it was written. */
@@ -44,6 +43,10 @@ function tell(act: () => void): void {
   try {
     act()
   } catch (error) {
-    throw new ConfigError(`--pidfile: ${messageOf(error)}`, { cause: error })
+    throw told(error)
   }
+}
+
+function told(error: unknown): ConfigError {
+  return new ConfigError(`--pidfile: ${messageOf(error)}`, { cause: error })
 }

@@ -1,21 +1,25 @@
 /** Runs a server from the command line until it has stopped. */
+import { arch, constants, platform } from 'node:os'
+import { isatty } from 'node:tty'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
-import type { ListenTarget, Server } from '../api/server.js'
+import { type Server, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
+import { messageLog } from '../lib/message-log.js'
 import { shellQuote } from '../lib/shell-quote.js'
 import { createServer } from '../server/server.js'
-import { type Captive, startCaptive } from './captive.js'
+import { startCaptive } from './captive.js'
 import { logByFlags, logEnvironment, warnOfUnusedFlags } from './debug-flags.js'
 import type { LayerWords } from './layers.js'
 import { listenOnAll } from './listening.js'
-import { messageLog } from './log.js'
 import { type MessageTarget, openMessageTarget } from './log-target.js'
-import { print, stackOf } from './output.js'
+import { complain, print, stackOf } from './output.js'
+import { ourPackage } from './package.js'
 import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
+import { type Run, stopOnSignals } from './signals.js'
 import type { Starter } from './starter.js'
 import { stdioStream } from './stdio.js'
 import type { Served, WorkersOptions } from './workers.js'
@@ -33,14 +37,15 @@ export async function serve(
   layers: Configured,
   startedBy?: Starter,
 ): Promise<number> {
+  const messages = await openMessageTarget(settings.log, startedBy !== undefined)
+  const log = logByFlags(messageLog(settings.verbose, messages.write), settings.debugFlags)
+  log.debug(`nbdkit-ts ${ourPackage().version}, Node ${process.versions.node}, ${platform()} ${arch()}`)
   warnOfUnusedFlags(settings.debugFlags, layers.plugin.definition.takesDebugFlags === true)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
-  const messages = await openMessageTarget(settings.log, startedBy !== undefined)
   const places = await placesToListen(settings)
-  const log = logByFlags(messageLog(settings.verbose, messages.write), settings.debugFlags)
   logEnvironment(log, settings.debugFlags)
-  const run: Run = { status: 0, captive: undefined, stopping: false }
+  const run: Run = { status: 0, captive: undefined, signal: undefined }
   const crashed = (text: string) => {
     log.error(`uncaught: ${text}`)
     run.status = 1
@@ -48,29 +53,35 @@ export async function serve(
     server.shutdown().catch(() => {})
   }
   const server = await makeServer({ settings, words, layers, log, write: messages.write, crashed })
-  stopOnSignals(server, run)
+  stopOnSignals(server, run, settings)
+  const stuck = new Promise<never>((_, reject) => void server.stopped.catch(reject))
+  stuck.catch(() => {})
   // A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone.
   process.on('uncaughtException', (error: unknown) => crashed(stackOf(error)))
   try {
-    if (settings.stdio && 'serve' in server) await serveStdio(server)
-    else await serveSockets(server, places, run, settings, () => detach(settings, messages, startedBy))
+    // A layer that is never ready: it is told by name when the shutdown gives up.
+    if (settings.stdio && 'serve' in server) await serveStdio(server, stuck)
+    else {
+      await Promise.race([listenOnAll(server, places), stuck])
+      await serveSockets(server, run, settings, () => detach(settings, messages, startedBy))
+    }
   } catch (error) {
     // A signal that came first is why the server would not listen.
-    if (!run.stopping) {
+    if (run.signal === undefined || error instanceof StuckError) {
       await server.shutdown({ graceMs: 0 })
       throw error
     }
   }
   await server.stopped
+  if (settings.run !== undefined && run.captive === undefined) return neverRan(run)
   return run.status
 }
 
-/** What happens to a server from outside. */
-interface Run {
-  status: number
-  captive: Captive | undefined
-  /** A signal has come. */
-  stopping: boolean
+/** The command of `--run` was not started: whoever waits for it must not take that for its success. */
+function neverRan({ signal, status }: Run): number {
+  if (signal !== undefined) return 128 + constants.signals[signal]
+  if (status === 0) complain('--run: the server was stopped before the command could be started')
+  return 1
 }
 
 interface Making extends Omit<WorkersOptions, 'count'> {
@@ -87,20 +98,17 @@ async function makeServer({ log, ...options }: Making): Promise<Server | Served>
 }
 
 /** @param detach called when clients can connect. */
-async function serveSockets(
-  server: Served,
-  places: readonly ListenTarget[],
-  run: Run,
-  settings: Settings,
-  detach: () => void,
-): Promise<void> {
-  await listenOnAll(server, places)
+async function serveSockets(server: Served, run: Run, settings: Settings, detach: () => void): Promise<void> {
   // A layer or a signal may already have asked it to stop.
   if (server.state !== 'serving') return
   const { pidFile } = settings
-  if (pidFile !== undefined) writePidFile(pidFile)
+  // Where it is a FIFO, this waits for whoever reads it.
+  if (pidFile !== undefined) await Promise.race([writePidFile(pidFile), server.stopped])
+  if (server.state !== 'serving') return
   try {
     if (settings.printUri && server.uri !== undefined) print(describeUri(server.uri))
+    else if (settings.foreground && settings.run === undefined && isatty(2))
+      complain(`listening on ${server.uri}: Ctrl-C stops it`)
     detach()
   } catch (error) {
     if (pidFile !== undefined) removePidFile(pidFile)
@@ -132,23 +140,11 @@ async function serveCaptive(server: Served, run: Run, settings: Settings, comman
 }
 
 /** What a plugin prints would be taken for replies, so it goes where messages go. */
-async function serveStdio(server: Server): Promise<void> {
+async function serveStdio(server: Server, stuck: Promise<never>): Promise<void> {
   console.log = console.info = console.debug = console.error
   const stream = stdioStream()
   const closed = new Promise((resolve) => stream.once('close', resolve))
-  await server.serve(stream)
+  await Promise.race([server.serve(stream), stuck])
   await closed
   await server.shutdown()
-}
-
-/** The first asks, the second insists. A terminal signals the command too; other signals are passed on. */
-function stopOnSignals(server: Served, run: Run): void {
-  const stop = (signal: NodeJS.Signals) => {
-    const again = run.stopping
-    run.stopping = true
-    if (again || signal === 'SIGTERM' || signal === 'SIGHUP') run.captive?.kill('SIGTERM')
-    // Whether it stops well is told by `stopped`, which is awaited elsewhere.
-    server.shutdown(again ? { graceMs: 0 } : {}).catch(() => {})
-  }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop)
 }

@@ -3,13 +3,13 @@
  * clients by the file descriptors of their sockets, and tells it when to stop.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { messageOf } from '../api/errors.js'
 import { rememberInherited } from '../api/inherited.js'
+import { type Level, messageLog } from '../lib/message-log.js'
 import { createServer } from '../server/server.js'
 import { logByFlags } from './debug-flags.js'
 import { type LayerWords, loadLayers } from './layers.js'
-import { type Level, messageLog } from './log.js'
-import { stackOf } from './output.js'
+import { stackOf, startFailure } from './output.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 
@@ -32,8 +32,8 @@ export type Report =
   | 'stopping'
   | 'stopped'
   | { readonly log: string; readonly level: Level }
-  /** It could not be set up; the stack is of use where the fault is a layer's. */
-  | { readonly failed: string; readonly stack: string | undefined }
+  /** It could not be set up. */
+  | { readonly failed: string }
   | { readonly crashed: string }
   | { readonly stuck: string }
 
@@ -74,8 +74,8 @@ async function work(
 if (parentPort !== null) {
   const port = parentPort
   work(port, workerData as WorkerData).catch((error: unknown) => {
-    const stack = error instanceof ConfigError || !(error instanceof Error) ? undefined : error.stack
-    port.postMessage({ failed: messageOf(error), stack } satisfies Report)
+    const { verbose } = (workerData as WorkerData).settings
+    port.postMessage({ failed: startFailure(error, verbose) } satisfies Report)
     port.close()
   })
 }

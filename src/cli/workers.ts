@@ -151,9 +151,13 @@ export class WorkerServer implements Served {
           else if (report === 'stopping') void this.shutdown()
           else if (report === 'stopped') stop()
           else if ('log' in report) this.#options.write(report.log, report.level)
-          else if ('failed' in report) reject(failure(report.failed, report.stack))
+          else if ('failed' in report) reject(new ConfigError(report.failed))
           else if ('crashed' in report) this.#options.crashed(report.crashed)
-          else giveUp(new StuckError(report.stuck))
+          else {
+            giveUp(new StuckError(report.stuck))
+            // It may never have been ready.
+            resolve()
+          }
         })
         // Out of memory, for one: its clients are gone with it.
         worker.on('error', (error) => this.#options.crashed(stackOf(error)))
@@ -198,9 +202,4 @@ function order(worker: Worker, what: Order): void {
 /** The thread's own descriptor of a socket. */
 function duplicate(socket: Socket): number {
   return (libc() as Libc).duplicate(descriptorOf(socket) ?? -1)
-}
-
-/** As it was thrown in the thread. */
-function failure(message: string, stack: string | undefined): Error {
-  return stack === undefined ? new ConfigError(message) : Object.assign(new Error(message), { stack })
 }

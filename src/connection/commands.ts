@@ -2,9 +2,11 @@
  * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
  */
 import type { Alloc, Data, WriteFlags } from '../api/device.js'
-import { messageOf, NbdError } from '../api/errors.js'
+import { clientMessageOf } from '../api/error-text.js'
+import { NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
+import { failureOf } from '../chain/blame.js'
 import {
   NBD_CMD_CACHE,
   NBD_CMD_FLAG_FAST_ZERO,
@@ -160,7 +162,7 @@ export class Commands {
     try {
       this.#lent = this.#agreement.device.window(offset, length)
     } catch (error) {
-      if (!(error instanceof NbdError)) this.#log.error(messageOf(error))
+      if (!(error instanceof NbdError)) this.#log.error(failureOf(error, this.#log.debugging))
     }
     return this.#lent
   }
@@ -183,7 +185,7 @@ export class Commands {
     try {
       this.#agreement.device.release(lent)
     } catch (error) {
-      this.#log.error(messageOf(error))
+      this.#log.error(failureOf(error, this.#log.debugging))
     }
   }
 
@@ -199,9 +201,8 @@ export class Commands {
     if (this.#muted) return
     const number = toldAs(errorNumber(error), request, this.#agreement.mode)
     const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
-    const message = messageOf(error)
-    this.#log.error(`${message.startsWith(what) ? message : `${what}: ${message}`}: ${errorName(number)}`)
-    this.#replies.error(request, number, message)
+    this.#log.error(failureOf(error, this.#log.debugging, what, `: ${errorName(number)}`))
+    this.#replies.error(request, number, clientMessageOf(error))
   }
 
   #call(request: Request, payload: Uint8Array, contexts: readonly MetaContext[]): MaybePromise<Answer> {

@@ -4,7 +4,7 @@ import type { Connection, ConnectionState, Peer } from '../api/connection.js'
 import type { Device } from '../api/device.js'
 import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
-import type { OpenRequest } from '../api/plugin.js'
+import type { Export, OpenRequest } from '../api/plugin.js'
 import { defaultExport, listExports } from '../chain/exports.js'
 import { type Link, openChain } from '../chain/open.js'
 import { type Call, Running } from '../chain/running.js'
@@ -14,6 +14,7 @@ import { optionBytesMax, outputBytesMax } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
+import { Failures } from './failures.js'
 import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
 import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
 import { type MemoryBudget, MemoryShare } from './memory-budget.js'
@@ -68,6 +69,7 @@ export class ClientConnection implements Connection {
   readonly #buffers: ReceiveBuffers
   readonly #share: MemoryShare
   readonly #running = new Running()
+  readonly #failures: Failures
   readonly #queue = new ByteQueue()
   readonly #peerOf: PeerOf
   #peer: Peer | undefined
@@ -94,6 +96,7 @@ export class ClientConnection implements Connection {
     this.#host = host
     this.#peerOf = peerOf
     this.#log = host.log.child(`client ${id}`)
+    this.#failures = new Failures(this.#log, () => this.#isClosed)
     this.#gate = host.gate()
     this.#buffers = new ReceiveBuffers(host.pool)
     const receiver: Receiver = {
@@ -226,7 +229,7 @@ export class ClientConnection implements Connection {
     } catch (error) {
       // Who is gone was dropped, or closed in order, already.
       if (!(error instanceof ClientGone)) {
-        this.#log.error(messageOf(error))
+        this.#failures.ended(error)
         this.drop(messageOf(error))
       }
     }
@@ -258,11 +261,13 @@ export class ClientConnection implements Connection {
         this.#optionInHand = inHand
         this.#active()
       },
-      exports: () =>
-        this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running)),
+      exports: () => this.#failures.noted('the exports cannot be listed', this.#listExports()),
       // The export is open: what it is called is not worth an error.
-      canonicalName: async (name) => name || this.#defaultExport().catch(() => name),
-      open: (name) => this.#openDevice(name),
+      canonicalName: async (name) =>
+        name ||
+        this.#failures.noted('the default export has no name', this.#defaultExport()).catch(() => name),
+      open: (name) =>
+        this.#failures.noted(`the export ${JSON.stringify(name)} cannot be opened`, this.#openDevice(name)),
       debug: (message) => {
         if (this.#log.debugging) this.#log.debug(message())
       },
@@ -271,6 +276,10 @@ export class ClientConnection implements Connection {
 
   #openRequest(exportName: string): OpenRequest {
     return { exportName, readOnly: this.#host.readOnly, tls: false, connection: this }
+  }
+
+  #listExports(): Promise<readonly Export[]> {
+    return this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running))
   }
 
   #defaultExport(): Promise<string> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { ConfigError, NbdError } from '../api/errors.js'
 import * as nbd from '../protocol/constants.js'
 import { everySplit } from '../testing/every-split.js'
 import { infoData, metaContextData, type OptionReply, type RawClient } from '../testing/raw-client.js'
@@ -195,7 +196,7 @@ describe('NBD_OPT_LIST', () => {
 
   test('is an error with its message where the plugin throws, and the connection goes on', async (t) => {
     const exports = () => {
-      throw new Error('the catalogue is torn')
+      throw new NbdError('EIO', 'the catalogue is torn')
     }
     const { client } = await greeted(t, { plugin: { exports } })
     const [reply, ...others] = await client.option(nbd.NBD_OPT_LIST)
@@ -299,8 +300,37 @@ describe('NBD_OPT_INFO and NBD_OPT_GO', () => {
       assert.equal(read?.error, 0)
     })
 
+  const mistakes: [what: string, thrown: unknown, toClient: string][] = [
+    ['what a layer says on purpose', new NbdError('EPERM', 'not today'), 'not today'],
+    ['what is wrong with its configuration', new ConfigError('no such disk'), 'no such disk'],
+    [
+      'the words of a script, which give a code',
+      Object.assign(new Error('full'), { code: 'ENOSPC' }),
+      'full',
+    ],
+    [
+      'of the system only the code',
+      Object.assign(new Error('ENOENT: /srv/secret'), { code: 'ENOENT', syscall: 'open' }),
+      'ENOENT',
+    ],
+    ['of a mistake only the name', new TypeError('cannot read /srv/secret'), 'TypeError'],
+    [
+      "of a mistake of Node's only the name",
+      Object.assign(new RangeError('x'), { code: 'ERR_X' }),
+      'RangeError',
+    ],
+    ['of what is no error nothing', '/srv/secret', 'Error'],
+    ['of what has no text nothing', Object.create(null), 'Error'],
+  ]
+  for (const [what, thrown, toClient] of mistakes)
+    test(`tell the client ${what}`, async (t) => {
+      const { client } = await greeted(t, { plugin: { open: () => Promise.reject(thrown) } })
+      const [reply] = await client.option(nbd.NBD_OPT_GO, infoData(''))
+      assert.equal(reply?.data.toString(), toClient)
+    })
+
   test('cut the message of a refusal at 4096 bytes, between characters', async (t) => {
-    const open = () => Promise.reject(new Error('€'.repeat(3000)))
+    const open = () => Promise.reject(new NbdError('EIO', '€'.repeat(3000)))
     const { client } = await greeted(t, { plugin: { open } })
     const [reply] = await client.option(nbd.NBD_OPT_GO, infoData(''))
     assert.equal(reply?.data.length, 4095)

@@ -3,7 +3,8 @@
  * function for each option (NBD spec, "Handshake").
  */
 import type { Device } from '../api/device.js'
-import { messageOf, ProtocolError } from '../api/errors.js'
+import { clientMessageOf } from '../api/error-text.js'
+import { ProtocolError } from '../api/errors.js'
 import type { Export } from '../api/plugin.js'
 import { unknownBlockSize } from '../chain/complete.js'
 import { stringBytes } from '../protocol/bytes.js'
@@ -224,7 +225,7 @@ class Handshake {
     try {
       exports = await this.#session.exports()
     } catch (error) {
-      return this.#reply(option, NBD_REP_ERR_PLATFORM, messageOf(error))
+      return this.#reply(option, NBD_REP_ERR_PLATFORM, clientMessageOf(error))
     }
     if (this.#session.draining()) return this.#refuseShutdown(option)
     // A longer name could not be asked for.
@@ -309,7 +310,7 @@ class Handshake {
       if (!this.#session.draining()) return device
       await this.#refuseShutdown(option)
     } catch (error) {
-      await this.#reply(option, NBD_REP_ERR_UNKNOWN, messageOf(error))
+      await this.#reply(option, NBD_REP_ERR_UNKNOWN, clientMessageOf(error))
     }
     return undefined
   }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { DeviceInit, WriteFlags } from '../api/device.js'
+import { NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import type { MaybePromise } from '../api/maybe.js'
 import { definePlugin, type Layer, type OpenRequest, type PluginInstance } from '../api/plugin.js'
@@ -55,7 +56,8 @@ export class Disk {
     this.#answers = options.answers ?? 'now'
     const instance: PluginInstance = {
       open: (request) => {
-        if (options.refuses?.(request.exportName)) throw new Error(`there is no disk "${request.exportName}"`)
+        if (options.refuses?.(request.exportName))
+          throw new NbdError('EIO', `there is no disk "${request.exportName}"`)
         this.opened.push(request)
         return this.#device(options)
       },

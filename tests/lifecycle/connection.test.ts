@@ -507,7 +507,7 @@ describe('C7 before open has returned, or after close, disconnect does nothing b
   it('C7 a throw in open refuses the export, and the client may ask for another', async (t) => {
     const plugin = actedDisk({
       open({ exportName }) {
-        if (exportName === 'secret') throw new Error('not for you')
+        if (exportName === 'secret') throw new NbdError('EPERM', 'not for you')
       },
     })
     const { client: newClient } = await onSocket(t, { plugin })
@@ -520,7 +520,7 @@ describe('C7 before open has returned, or after close, disconnect does nothing b
 
   it('C7 a throw in exports refuses the list', async (t) => {
     const fail = () => {
-      throw new Error('not for you')
+      throw new NbdError('EPERM', 'not for you')
     }
     const { client: newClient } = await onSocket(t, { plugin: actedDisk({ exports: fail }) })
     const client = await newClient()

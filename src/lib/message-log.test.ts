@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { messageLog } from './log.js'
-import { printable } from './output.js'
+import { messageLog } from './message-log.js'
 
 test('a connection is named before the level, layers after it', () => {
   const lines: string[] = []
@@ -25,12 +24,4 @@ test('debug messages are written only when they are asked for, errors always', (
   log.debug('dropped')
   log.error('kept')
   assert.deepEqual(lines, ['error: memory: kept'])
-})
-
-test('control characters that a client chose are spelled out', () => {
-  assert.equal(printable('export "\x1b[2J\r\x07\x7f"'), 'export "\\x1b[2J\\x0d\\x07\\x7f"')
-})
-
-test('further lines of a message are indented, so that none looks like one of ours', () => {
-  assert.equal(printable('a\nnbdkit-ts: error: forged\n'), 'a\n  nbdkit-ts: error: forged')
 })

@@ -1,0 +1,49 @@
+/**
+ * Compiles, where that is not done already. npm runs this after `npm ci`, and before it packs; so does the
+ * first `npx nbdkit-ts` in a checkout, which shows nothing of what is printed: there the terminal is told.
+ */
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readdirSync, statSync, utimesSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+/** Written last. */
+const result = join(root, 'dist', '.tsbuildinfo')
+const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+
+if (!isCurrent()) {
+  if (!existsSync(compiler)) {
+    console.error('nbdkit-ts is not compiled yet: run "npm ci" first, which also does that')
+    process.exit(1)
+  }
+  tell('nbdkit-ts: compiling, which takes some seconds, once')
+  const { status } = spawnSync(process.execPath, [compiler, '-p', root], { stdio: 'inherit' })
+  if (status !== 0) process.exit(1)
+  // The compiler leaves it alone where a source was touched and not changed.
+  utimesSync(result, new Date(), new Date())
+}
+
+/** Nothing that is compiled, or says how, is newer than what was made of it. */
+function isCurrent() {
+  if (!existsSync(result) || !existsSync(join(root, 'dist', 'src', 'cli', 'main.js'))) return false
+  const made = statSync(result).mtimeMs
+  const folders = ['src', 'tests', 'examples', 'bench'].filter((folder) => existsSync(join(root, folder)))
+  const sources = folders.flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter(({ name }) => name.endsWith('.ts'))
+      .map(({ name, parentPath }) => join(parentPath, name)),
+  )
+  return [join(root, 'tsconfig.json'), ...sources].every((path) => statSync(path).mtimeMs <= made)
+}
+
+function tell(text) {
+  if (process.stdout.isTTY || process.platform === 'win32') return console.log(text)
+  try {
+    const terminal = openSync('/dev/tty', 'w')
+    writeSync(terminal, `${text}\n`)
+    closeSync(terminal)
+  } catch {
+    // There is none: nobody waits.
+  }
+}

@@ -1,0 +1,44 @@
+/** Signals: what stops a server from outside. */
+import { timeoutMsMax } from '../connection/connection.js'
+import type { Captive } from './captive.js'
+import { endProcess } from './ending.js'
+import { complain } from './output.js'
+import type { Settings } from './settings.js'
+import type { Served } from './workers.js'
+
+/** What happens to a server from outside. */
+export interface Run {
+  status: number
+  captive: Captive | undefined
+  /** The first one that has come. */
+  signal: NodeJS.Signals | undefined
+}
+
+/** The first asks, the second insists. A terminal signals the command too; other signals are passed on. */
+export function stopOnSignals(server: Served, run: Run, { graceMs }: Settings): void {
+  const stop = (signal: NodeJS.Signals) => {
+    const again = run.signal !== undefined
+    run.signal ??= signal
+    giveUpLater(server, again ? 0 : graceMs)
+    if (again || signal === 'SIGTERM' || signal === 'SIGHUP') run.captive?.kill('SIGTERM')
+    // Whether it stops well is told by `stopped`, which is awaited elsewhere.
+    server.shutdown(again ? { graceMs: 0 } : {}).catch(() => {})
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop)
+}
+
+/** A layer may take even its own thread with it, which then says nothing. */
+const lastGraceMs = 2000
+
+/** Ends the process some time after the server should have given up by itself. */
+function giveUpLater(server: Served, graceMs: number): void {
+  const settleMs = Math.max(graceMs, 1000)
+  if (graceMs + settleMs + lastGraceMs > timeoutMsMax) return
+  const giveUp = () => {
+    complain('error: the server does not stop: it is given up')
+    void endProcess(1, true)
+  }
+  const timer = setTimeout(giveUp, graceMs + settleMs + lastGraceMs).unref()
+  const stopped = () => clearTimeout(timer)
+  server.stopped.then(stopped, stopped)
+}

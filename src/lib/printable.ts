@@ -1,0 +1,32 @@
+import { showBytes } from '../api/byte-text.js'
+
+/** The longest message that is written, in characters: what a file or a peer chose may be of any length. */
+export const messageCharactersMax = 16_384
+
+/** What begins and ends a message that is too long is kept: what is wrong, and what to do. */
+const endCharacters = 4096
+
+/**
+ * A message as it may be written: what a client, a file or a script chose must not look like a line of ours,
+ * nor move the cursor of a terminal or turn the text around. Such characters are spelled out, further lines
+ * are indented, and what is too long loses its middle.
+ */
+export function printable(text: string): string {
+  return shortened(showBytes(text).trimEnd()).replaceAll(unprintable, spelled).replaceAll('\n', '\n  ')
+}
+
+/** Control characters but the end of a line and tabs, separators of lines, directions of writing, halves. */
+const unprintable = /[^\P{Cc}\n\t]|[\u2028\u2029\p{Bidi_Control}\p{Surrogate}]/gu
+
+function spelled(character: string): string {
+  const code = character.charCodeAt(0)
+  const hex = code.toString(16)
+  return code < 256 ? `\\x${hex.padStart(2, '0')}` : `\\u${hex.padStart(4, '0')}`
+}
+
+function shortened(text: string): string {
+  const over = text.length - messageCharactersMax
+  if (over <= 0) return text
+  const head = text.slice(0, messageCharactersMax - endCharacters)
+  return `${head} [${over} characters left out] ${text.slice(-endCharacters)}`
+}
