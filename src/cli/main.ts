@@ -1,7 +1,7 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { existsSync } from 'node:fs'
 import { absolutePath, fsPath } from '../api/byte-text.js'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, isA, messageOf, propertyOf, stackOf } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { isParameter } from '../chain/configure.js'
@@ -80,9 +80,9 @@ function named([plugin]: readonly Found[]): Found {
  * throws does. A StuckError has been logged already, with the layer that is to blame.
  */
 function report(error: unknown): void {
-  if (error instanceof StuckError) return
-  const expected = error instanceof ConfigError || (error instanceof Error && 'syscall' in error)
-  complain((!expected && error instanceof Error && error.stack) || messageOf(error))
+  if (isA(error, StuckError)) return
+  const expected = isA(error, ConfigError) || propertyOf(error, 'syscall') !== undefined
+  complain(expected ? messageOf(error) : stackOf(error))
 }
 
 /** Node ends by itself when nothing is left that could happen: a layer waits for what never comes. */

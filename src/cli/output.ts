@@ -1,5 +1,4 @@
 import { showBytes } from '../api/byte-text.js'
-import { messageOf } from '../api/errors.js'
 import { writeAll } from '../lib/write-all.js'
 
 /** Prints lines on standard output. */
@@ -18,11 +17,6 @@ export function nameProgram(name: string): void {
 /** Tells the user, on standard error, what went wrong. */
 export function complain(text: string): void {
   writeAll(2, messageLine(text))
-}
-
-/** What nobody caught: with its stack, where it has one. */
-export function stackOf(error: unknown): string {
-  return (error instanceof Error && error.stack) || messageOf(error)
 }
 
 /** A message as it is written where lines are written. */

@@ -3,13 +3,12 @@
  * clients by the file descriptors of their sockets, and tells it when to stop.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, isA, messageOf, stackOf } from '../api/errors.js'
 import { rememberInherited } from '../api/inherited.js'
 import { createServer } from '../server/server.js'
 import { logByFlags } from './debug-flags.js'
 import { type LayerWords, loadLayers } from './layers.js'
 import { type Level, messageLog } from './log.js'
-import { stackOf } from './output.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 
@@ -74,7 +73,7 @@ async function work(
 if (parentPort !== null) {
   const port = parentPort
   work(port, workerData as WorkerData).catch((error: unknown) => {
-    const stack = error instanceof ConfigError || !(error instanceof Error) ? undefined : error.stack
+    const stack = isA(error, ConfigError) || !isA(error, Error) ? undefined : stackOf(error)
     port.postMessage({ failed: messageOf(error), stack } satisfies Report)
     port.close()
   })
