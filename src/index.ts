@@ -1,6 +1,12 @@
 /** The public surface, nothing else. */
 export { around, type Command, type Wrap } from './api/around.js'
-export type { Connection, ConnectionState, Peer } from './api/connection.js'
+export type {
+  Connection,
+  ConnectionInfo,
+  ConnectionState,
+  DisconnectOptions,
+  Peer,
+} from './api/connection.js'
 export {
   type Alloc,
   type BlockSize,

@@ -14,6 +14,30 @@ export interface Peer {
   readonly gid?: number
 }
 
+export interface DisconnectOptions {
+  /** Soft alone: the connection closes after so long a quiet behind the last reply. */
+  readonly lingerMs?: number
+  /** Soft alone: what is left of the connection after this time is dropped by force. */
+  readonly deadlineMs?: number
+  /** Also before a device is open, and while one is being opened: else it does nothing there. */
+  readonly inHandshake?: boolean
+}
+
+/** What `JSON.stringify` makes of a connection. */
+export interface ConnectionInfo {
+  readonly id: number
+  readonly peer: Peer
+  readonly state: ConnectionState
+  readonly exportName: string
+  readonly readOnly: boolean
+  readonly tls: boolean
+  /** When the client connected, as ISO 8601 says. */
+  readonly since: string
+  readonly requests: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
 /** One client, as a plugin, a filter or an embedding program sees it. */
 export interface Connection {
   /**
@@ -22,9 +46,19 @@ export interface Connection {
   readonly id: number
   readonly peer: Peer
   readonly state: ConnectionState
-  /** Fires when the connection is dropped by force: what still runs may stop, its result is thrown away. */
+  /**
+   * Fires when nothing needs to wait for this client any more: what sleeps may wake. Where `state` is `closed`
+   * then, the client was dropped, and the results of what still runs are thrown away. In any other state the
+   * client has ended its side without a goodbye: it may have vanished, or may still read its replies.
+   */
   readonly signal: AbortSignal
-  /** Resolves when the client is gone, and every device that it opened is closed. */
+  /** When the client connected. */
+  readonly since: Date
+  /** Requests that a layer has answered, and the bytes that they read and wrote. */
+  readonly requests: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  /** Resolves when every device that the client opened is closed, and its stream is gone. */
   readonly closed: Promise<void>
   /** The name the client asked for, as it sent it; empty until then. */
   readonly exportName: string
@@ -37,9 +71,12 @@ export interface Connection {
    *
    * `force` false: each later request fails with ESHUTDOWN and reaches no layer; those in flight end and are
    * answered. The connection then closes when the client disconnects, or `lingerMs` after the last reply
-   * where that is given.
+   * where that is given, and `deadlineMs` from now at the latest. Called again, the earlier of two times holds.
    * `force` true: the socket is destroyed now, and nothing more is answered.
    * It does nothing before `open` has returned and after `close`: to refuse a client there, throw.
+   *
+   * @returns whether it took effect.
    */
-  disconnect(force: boolean, options?: { readonly lingerMs?: number }): void
+  disconnect(force: boolean, options?: DisconnectOptions): boolean
+  toJSON(): ConnectionInfo
 }

@@ -4,17 +4,15 @@
  */
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ConfigError, messageOf, NbdError, ProtocolError } from './errors.js'
+import { ConfigError, isA, messageOf, NbdError, ProtocolError, propertyOf } from './errors.js'
 
 /** Names of the system's errors, and not of Node's own (`ERR_INVALID_ARG_TYPE`). */
 const systemCode = /^E[A-Z0-9]+$/
 
 /** A layer, or the system, says no. Anything else that is thrown is a mistake in a program. */
 export function isOnPurpose(error: unknown): boolean {
-  return (
-    [NbdError, ConfigError, ProtocolError].some((kind) => error instanceof kind) ||
-    codeOf(error) !== undefined
-  )
+  const isSaid = isA(error, NbdError) || isA(error, ConfigError) || isA(error, ProtocolError)
+  return isSaid || codeOf(error) !== undefined
 }
 
 /**
@@ -23,8 +21,8 @@ export function isOnPurpose(error: unknown): boolean {
  */
 export function clientMessageOf(error: unknown): string {
   const code = codeOf(error)
-  const bySystem = code !== undefined && get(error, 'syscall') !== undefined
-  if (error instanceof NbdError || error instanceof ConfigError || (code !== undefined && !bySystem))
+  const bySystem = code !== undefined && propertyOf(error, 'syscall') !== undefined
+  if (isA(error, NbdError) || isA(error, ConfigError) || (code !== undefined && !bySystem))
     return messageOf(error)
   return code ?? nameOf(error)
 }
@@ -47,7 +45,7 @@ export function stackLinesOf(error: unknown): string {
 }
 
 function stackOf(error: unknown): string {
-  const stack = get(error, 'stack')
+  const stack = propertyOf(error, 'stack')
   return typeof stack === 'string' ? stack : ''
 }
 
@@ -73,20 +71,11 @@ export function placeIn(stack: string): { readonly file: string; readonly line: 
 }
 
 function nameOf(error: unknown): string {
-  const name = error instanceof Error ? get(error, 'name') : undefined
+  const name = isA(error, Error) ? propertyOf(error, 'name') : undefined
   return typeof name === 'string' && /^\w{1,64}$/.test(name) ? name : 'Error'
 }
 
 function codeOf(error: unknown): string | undefined {
-  const code = get(error, 'code')
+  const code = propertyOf(error, 'code')
   return typeof code === 'string' && systemCode.test(code) ? code : undefined
-}
-
-/** A property of anything that was thrown: to read it may throw in its turn. */
-function get(error: unknown, key: string): unknown {
-  try {
-    return typeof error === 'object' && error !== null ? Reflect.get(error, key) : undefined
-  } catch {
-    return undefined
-  }
 }

@@ -38,7 +38,45 @@ export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
 }
 
-/** The text of anything that was thrown, for a log or a reply. */
+/** Stands for the text of what has none. */
+const textless = 'something without a text was thrown'
+
+/**
+ * The text of anything that was thrown, for a log or a reply. Never throws: a layer may throw what has no text,
+ * whose `toString` throws, or a proxy that is revoked.
+ */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  try {
+    const text: unknown = error instanceof Error ? error.message : String(error)
+    return typeof text === 'string' ? text : textless
+  } catch {
+    return textless
+  }
+}
+
+/** The stack of anything that was thrown; its text where it has no stack. Never throws. */
+export function stackOf(error: unknown): string {
+  const stack = isA(error, Error) ? propertyOf(error, 'stack') : undefined
+  return typeof stack === 'string' && stack !== '' ? stack : messageOf(error)
+}
+
+/** As `error instanceof kind`, for anything that was thrown. Never throws. */
+export function isA<T extends Error>(
+  error: unknown,
+  kind: abstract new (...given: never[]) => T,
+): error is T {
+  try {
+    return error instanceof kind
+  } catch {
+    return false
+  }
+}
+
+/** A property of anything that was thrown; undefined where to read it throws. Never throws. */
+export function propertyOf(error: unknown, key: string): unknown {
+  try {
+    return typeof error === 'object' && error !== null ? Reflect.get(error, key) : undefined
+  } catch {
+    return undefined
+  }
 }

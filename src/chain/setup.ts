@@ -19,6 +19,7 @@ export interface Chain {
  * Sets up every layer, the plugin first.
  * Those already set up are ended when a later one refuses.
  *
+ * @param late rejects when nobody waits for a layer any more that has not settled.
  * @param shared by layer, for a server that is one of several threads.
  *
  * @throws ConfigError, or what a layer threw.
@@ -28,6 +29,7 @@ export async function setUp(
   context: Partial<Omit<ServerContext, 'log' | 'shared'>>,
   log: Log,
   running: Running,
+  late?: Promise<never>,
   shared: readonly unknown[] = [],
 ): Promise<Chain> {
   const links: Link[] = []
@@ -38,7 +40,12 @@ export async function setUp(
       const values = resolveValues(definition.name, definition.params, layer.inputs)
       const own = { ...noServer, ...context, log: layerLog, shared: shared[depth] }
       const setup = async () => definition.setup(values, own)
-      const instance = await running.at(depth).watch(definition.name, 'setup', setup())
+      const setting = running.at(depth).watch(definition.name, 'setup', setup())
+      const instance = await inTime(setting, late).catch((error: unknown) => {
+        // One that is set up after all has to be closed.
+        endLate(setting, definition.name, layerLog, running)
+        throw error
+      })
       checkInstance(layer, instance)
       links.unshift({ name: definition.name, instance, log: layerLog })
     }
@@ -68,6 +75,7 @@ export async function makeReady(
   { links, concurrency }: Chain,
   readOnly: boolean,
   running: Running,
+  late?: Promise<never>,
 ): Promise<void> {
   for (const [index, { name, instance }] of [...links.entries()].reverse()) {
     const open = (request: Partial<OpenRequest> = {}) =>
@@ -78,8 +86,23 @@ export async function makeReady(
         index + 1,
       )
     if (instance.ready)
-      await running.watch(name, 'ready', (async () => instance.ready?.({ open, concurrency }))())
+      await inTime(
+        running.watch(name, 'ready', (async () => instance.ready?.({ open, concurrency }))()),
+        late,
+      )
   }
+}
+
+function inTime<T>(settling: Promise<T>, late: Promise<never> | undefined): Promise<T> {
+  return late ? Promise.race([settling, late]) : settling
+}
+
+function endLate(setting: Promise<Link['instance']>, name: string, log: Log, running: Running): void {
+  setting.then(
+    (instance) => endAll([{ name, instance, log }], running),
+    // It did not become anything.
+    () => {},
+  )
 }
 
 /**
@@ -120,15 +143,24 @@ export const noServer: Omit<ServerContext, 'log' | 'shared'> = Object.freeze({
   shutdown() {},
 })
 
-/** What a device opened without a client is told of its connection. */
-export const noConnection: OpenRequest['connection'] = Object.freeze({
+const nobody = {
   id: 0,
   peer: { family: 'stream' },
   state: 'transmission',
-  signal: new AbortController().signal,
-  closed: new Promise<void>(() => {}),
   exportName: '',
   readOnly: false,
   tls: false,
-  disconnect() {},
-} as const)
+  requests: 0,
+  bytesRead: 0,
+  bytesWritten: 0,
+} as const
+
+/** What a device opened without a client is told of its connection. */
+export const noConnection: OpenRequest['connection'] = Object.freeze({
+  ...nobody,
+  since: new Date(0),
+  signal: new AbortController().signal,
+  closed: new Promise<void>(() => {}),
+  disconnect: () => false,
+  toJSON: () => ({ ...nobody, since: new Date(0).toISOString() }),
+})

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { placeIn } from '../api/error-text.js'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, isA, messageOf, propertyOf, stackOf } from '../api/errors.js'
 import { hasModuleSyntax } from './api-hook.js'
 
 /** Before they were run. What a file throws itself while it runs is no matter of how it is loaded. */
@@ -12,7 +12,7 @@ const codesOfLoading =
   /^(ERR_)?(MODULE_NOT_FOUND|UNSUPPORTED_DIR_IMPORT|IMPORT_ATTRIBUTE_MISSING|INVALID_TYPESCRIPT_SYNTAX)$/
 
 export function couldNotLoad(error: unknown): boolean {
-  return error instanceof SyntaxError || codesOfLoading.test(codeOf(error)) || needsJiti(error)
+  return isA(error, SyntaxError) || codesOfLoading.test(codeOf(error)) || needsJiti(error)
 }
 
 /** Node says itself that this is more of TypeScript than it loads, or does not find what jiti is given. */
@@ -63,7 +63,7 @@ export function explain(error: unknown, path = ''): string {
 
 function withoutPlace(error: unknown, path: string): string {
   const [message = ''] = messageOf(error).split('\n', 1)
-  if (!(error instanceof SyntaxError) || path === '') return startOf(path) + message
+  if (!isA(error, SyntaxError) || path === '') return startOf(path) + message
   // For JavaScript Node tells the place of a syntax error to nobody but the reader of its own report.
   const line = place(syntaxReport(path))
   return line === undefined
@@ -84,10 +84,10 @@ function syntaxReport(path: string): string {
 
 /** `FILE:LINE: MESSAGE`, when the error knows its place. */
 function withPlace(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined
-  const line = place(error.stack ?? '')
-  const name = error.name === 'Error' || error instanceof ConfigError ? '' : `${error.name}: `
-  return line === undefined ? undefined : `${line}: ${name}${error.message.split('\n', 1)[0]?.trim()}`
+  if (!isA(error, Error)) return undefined
+  const line = place(stackOf(error))
+  const name = error.name === 'Error' || isA(error, ConfigError) ? '' : `${error.name}: `
+  return line === undefined ? undefined : `${line}: ${name}${messageOf(error).split('\n', 1)[0]?.trim()}`
 }
 
 function place(stack: string): string | undefined {
@@ -107,5 +107,6 @@ function isRequireOfApi(error: unknown): boolean {
 }
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = isA(error, Error) ? propertyOf(error, 'code') : undefined
+  return typeof code === 'string' ? code : ''
 }

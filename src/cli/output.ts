@@ -1,5 +1,5 @@
 import { isOnPurpose, placeIn } from '../api/error-text.js'
-import { messageOf } from '../api/errors.js'
+import { isA, messageOf, stackOf } from '../api/errors.js'
 import { failureOf } from '../chain/blame.js'
 import { printable } from '../lib/printable.js'
 import { writeAll } from '../lib/write-all.js'
@@ -28,13 +28,8 @@ export function complain(text: string): void {
  */
 export function startFailure(error: unknown, verbose: boolean): string {
   if (isOnPurpose(error)) return messageOf(error)
-  const isOurs = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError
-  return failureOf(error, verbose || (isOurs && placeIn(error.stack ?? '') === undefined))
-}
-
-/** What nobody caught: with its stack, where it has one. */
-export function stackOf(error: unknown): string {
-  return (error instanceof Error && error.stack) || messageOf(error)
+  const isOurs = [TypeError, ReferenceError, RangeError].some((kind) => isA(error, kind))
+  return failureOf(error, verbose || (isOurs && placeIn(stackOf(error)) === undefined))
 }
 
 /** A message as it is written where lines are written. */

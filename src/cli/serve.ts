@@ -1,7 +1,7 @@
 /** Runs a server from the command line until it has stopped. */
 import { arch, constants, platform } from 'node:os'
 import { isatty } from 'node:tty'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, isA, messageOf, stackOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { type Server, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
@@ -13,7 +13,7 @@ import { logByFlags, logEnvironment, warnOfUnusedFlags } from './debug-flags.js'
 import type { LayerWords } from './layers.js'
 import { listenOnAll } from './listening.js'
 import { type MessageTarget, openMessageTarget } from './log-target.js'
-import { complain, print, stackOf } from './output.js'
+import { complain, print } from './output.js'
 import { ourPackage } from './package.js'
 import { checkPidFile, removePidFile, writePidFile } from './pid-file.js'
 import { placesToListen } from './places.js'
@@ -67,7 +67,7 @@ export async function serve(
     }
   } catch (error) {
     // A signal that came first is why the server would not listen.
-    if (run.signal === undefined || error instanceof StuckError) {
+    if (run.signal === undefined || isA(error, StuckError)) {
       await server.shutdown({ graceMs: 0 })
       throw error
     }

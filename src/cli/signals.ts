@@ -1,5 +1,5 @@
 /** Signals: what stops a server from outside. */
-import { timeoutMsMax } from '../connection/connection.js'
+import { timeoutMsMax } from '../connection/ending.js'
 import type { Captive } from './captive.js'
 import { endProcess } from './ending.js'
 import { complain } from './output.js'

@@ -3,13 +3,13 @@
  * clients by the file descriptors of their sockets, and tells it when to stop.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { messageOf } from '../api/errors.js'
+import { messageOf, stackOf } from '../api/errors.js'
 import { rememberInherited } from '../api/inherited.js'
 import { type Level, messageLog } from '../lib/message-log.js'
 import { createServer } from '../server/server.js'
 import { logByFlags } from './debug-flags.js'
 import { type LayerWords, loadLayers } from './layers.js'
-import { stackOf, startFailure } from './output.js'
+import { startFailure } from './output.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 

@@ -2,10 +2,10 @@
  * A server of several threads (`--workers`). This one accepts clients and gives each to the thread that has
  * fewest; the others serve, each with layers of its own.
  */
-import { Socket, type Server as SocketServer } from 'node:net'
+import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, messageOf, stackOf } from '../api/errors.js'
 import { inheritedAtStart } from '../api/inherited.js'
 import { resolveValues } from '../api/params.js'
 import { type ListenTarget, type Server, type ServerState, StuckError } from '../api/server.js'
@@ -13,10 +13,10 @@ import type { Configured } from '../chain/configure.js'
 import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
 import { type Handle, makeSocket } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
-import { addressOf, listen, uriOf, type Welcome } from '../server/listen.js'
+import { isShortage, type Listener, listen, uriOf, type Welcome } from '../server/listen.js'
+import { Shortage } from '../server/shortage.js'
 import { allLayers, type LayerWords } from './layers.js'
 import type { Write } from './log-target.js'
-import { stackOf } from './output.js'
 import type { Settings } from './settings.js'
 import type { Order, Report, WorkerData } from './worker.js'
 
@@ -64,8 +64,11 @@ export class WorkerServer implements Served {
   readonly stopped: Promise<void>
   readonly #options: WorkersOptions
   readonly #threads: Thread[] = []
-  readonly #listeners: SocketServer[] = []
+  readonly #listeners: Listener[] = []
   readonly #addresses: ListenTarget[] = []
+  readonly #shortage = new Shortage(() =>
+    this.#lose('too many files are open: ulimit -n says how many may be'),
+  )
   #state: ServerState = 'created'
   #ready: Promise<void> | undefined
   #stopping = false
@@ -106,7 +109,7 @@ export class WorkerServer implements Served {
     if (this.#stopping) listener.close()
     else {
       this.#state = 'serving'
-      this.#addresses.push(addressOf(listener, target))
+      this.#addresses.push(listener.address)
     }
   }
 
@@ -174,6 +177,10 @@ export class WorkerServer implements Served {
     })
   }
 
+  #lose(why: string): void {
+    this.#options.write(`error: a client cannot be given to a thread: ${why}`, 'error')
+  }
+
   #accept(client: Handle | Socket): void {
     const socket = client instanceof Socket ? client : makeSocket({ handle: client })
     const thread = this.#threads.reduce((a, b) => (b.clients < a.clients ? b : a))
@@ -183,7 +190,8 @@ export class WorkerServer implements Served {
       order(thread.worker, { serve: fd })
     } catch (error) {
       // It has gone already, or there are no descriptors left.
-      this.#options.write(`error: a client cannot be given to a thread: ${messageOf(error)}`, 'error')
+      if (isShortage(error)) this.#shortage.happened()
+      else this.#lose(messageOf(error))
     }
     socket.destroy()
   }

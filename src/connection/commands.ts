@@ -3,7 +3,7 @@
  */
 import type { Alloc, Data, WriteFlags } from '../api/device.js'
 import { clientMessageOf } from '../api/error-text.js'
-import { NbdError } from '../api/errors.js'
+import { isA, NbdError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 import { failureOf } from '../chain/blame.js'
@@ -36,6 +36,13 @@ import { commandName, type Refusal, refusal, type Terms } from './validate.js'
 export interface Agreement extends Terms {
   readonly exportName: string
   readonly contexts: readonly MetaContext[]
+}
+
+/** What was done for a client so far. */
+export interface Counts {
+  readonly requests: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
 }
 
 /** What commands tell their connection. */
@@ -75,6 +82,7 @@ export class Commands {
   #muted = false
   /** Memory of the device that the payload in hand is received into. */
   #lent: Uint8Array | undefined
+  readonly counts = { requests: 0, bytesRead: 0, bytesWritten: 0 }
   /** True while a device is called that may be given a place in the replies. */
   #placing = false
   /** Reads that are not given one, since their device has let one wait. */
@@ -162,7 +170,7 @@ export class Commands {
     try {
       this.#lent = this.#agreement.device.window(offset, length)
     } catch (error) {
-      if (!(error instanceof NbdError)) this.#log.error(failureOf(error, this.#log.debugging))
+      if (!isA(error, NbdError)) this.#log.error(failureOf(error, this.#log.debugging))
     }
     return this.#lent
   }
@@ -197,6 +205,7 @@ export class Commands {
 
   /** Answers a request that the device failed. */
   #fail(request: Request, error: unknown): void {
+    this.counts.requests++
     this.#release(request, false)
     if (this.#muted) return
     const number = toldAs(errorNumber(error), request, this.#agreement.mode)
@@ -282,6 +291,9 @@ export class Commands {
   }
 
   #answer(request: Request, answer: Answer): void {
+    this.counts.requests++
+    if (request.type === NBD_CMD_READ) this.counts.bytesRead += request.length
+    else if (request.type === NBD_CMD_WRITE) this.counts.bytesWritten += request.length
     if (this.#muted) {
       this.#release(request, false)
       return

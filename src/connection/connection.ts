@@ -1,46 +1,30 @@
 /** One client: owns the stream, the state and the devices it opened. Every move goes through `#enter`. */
-import type { Duplex } from 'node:stream'
-import type { Connection, ConnectionState, Peer } from '../api/connection.js'
+import type {
+  Connection,
+  ConnectionInfo,
+  ConnectionState,
+  DisconnectOptions,
+  Peer,
+} from '../api/connection.js'
 import type { Device } from '../api/device.js'
-import { messageOf } from '../api/errors.js'
+import { isA, messageOf, stackOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
-import type { Export, OpenRequest } from '../api/plugin.js'
-import { defaultExport, listExports } from '../chain/exports.js'
-import { type Link, openChain } from '../chain/open.js'
 import { type Call, Running } from '../chain/running.js'
-import type { BusyPoll } from '../lib/busy-poll.js'
-import { ByteQueue } from '../protocol/byte-queue.js'
-import { optionBytesMax, outputBytesMax } from '../protocol/limits.js'
-import type { BufferPool } from './buffer-pool.js'
+import { safeController } from '../lib/safe-signal.js'
 import type { Agreement } from './commands.js'
 import type { Gate } from './concurrency.js'
+import { Ending, timeoutMsMax } from './ending.js'
 import { Failures } from './failures.js'
-import { type HandshakeSettings, type Session, shakeHands } from './handshake.js'
-import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
-import { type MemoryBudget, MemoryShare } from './memory-budget.js'
+import { type Session, shakeHands } from './handshake.js'
+import { HandshakeStream } from './handshake-stream.js'
+import { hasHungUp } from './hang-up-watch.js'
+import type { Host, PeerOf } from './host.js'
+import { MemoryShare } from './memory-budget.js'
+import { OpenExport } from './open-export.js'
 import { ReceiveBuffers } from './receive-buffer.js'
 import { move } from './states.js'
 import { Transmission } from './transmission.js'
-import { type Connect, drained, type Receiver, type Transport } from './transport.js'
-
-/** What all connections of a server have in common. */
-export interface Host {
-  readonly links: readonly Link[]
-  readonly readOnly: boolean
-  readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
-  readonly pool: BufferPool
-  readonly busyPoll: BusyPoll
-  readonly budget: MemoryBudget
-  readonly hangUps: HangUpWatch
-  /** Makes a stream take more at once, where that can be. */
-  widen(stream: Duplex): void
-  readonly log: Log
-  /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
-  gate(): Gate
-}
-
-/** Tells who is at the other end of a stream. */
-export type PeerOf = (stream: Duplex) => Peer
+import type { Connect, Receiver, Transport } from './transport.js'
 
 /**
  * How long a client that is being shut down may stay quiet before it is closed: time for what is on its way
@@ -48,19 +32,14 @@ export type PeerOf = (stream: Duplex) => Peer
  */
 export const quietMs = 50
 
-/** Node's timers count in 32 bits; what is longer is without end. */
-export const timeoutMsMax = 2 ** 31 - 1
-
-/** What a client may send ahead of the option in hand. */
-const handshakeBytesMax = 2 * optionBytesMax
-
 class ClientGone extends Error {
   override readonly name = 'ClientGone'
 }
 
 export class ClientConnection implements Connection {
   readonly id: number
-  /** Resolves when the connection is closed, its callbacks have settled and its devices are closed. */
+  readonly since = new Date()
+  /** Resolves when its callbacks have settled, its devices are closed, and the stream is gone. */
   readonly closed: Promise<void>
   readonly #host: Host
   readonly #log: Log
@@ -70,24 +49,29 @@ export class ClientConnection implements Connection {
   readonly #share: MemoryShare
   readonly #running = new Running()
   readonly #failures: Failures
-  readonly #queue = new ByteQueue()
+  readonly #handshake: HandshakeStream
   readonly #peerOf: PeerOf
   #peer: Peer | undefined
   #state: ConnectionState = 'greeting'
   #abort: AbortController | undefined
-  #dropped = false
-  #exportName = ''
-  #device: { readonly name: string; readonly device: Device } | undefined
+  /** The signal has fired, or will have when somebody asks for it. */
+  #signalled = false
+  readonly #export: OpenExport
   #phase: Transmission | undefined
-  /** False while a client that sends too much ahead in the handshake is held back. */
-  #reading = true
-  /** Set once the connection ends when it is idle: after so many ms of quiet. */
-  #lingerMs: number | undefined
-  #linger: NodeJS.Timeout | undefined
-  #lastLook: NodeJS.Immediate | undefined
+  readonly #ending = new Ending({
+    look: () => this.#active(),
+    quiet: () => this.#finish(),
+    late: () => this.drop('the deadline of its disconnect has come'),
+  })
+  #handshakeTimer: NodeJS.Timeout | undefined
   #softened = false
+  #saidGoodbye = false
   #peerEnded = false
   #optionInHand = false
+  #devicesClosed = false
+  /** Resolves when the stream is gone. */
+  readonly #streamGone: Promise<void>
+  #onStreamGone = () => {}
   /** Called when the connection is closed and no callback runs any more. */
   #onSettled = () => {}
 
@@ -99,13 +83,23 @@ export class ClientConnection implements Connection {
     this.#failures = new Failures(this.#log, () => this.#isClosed)
     this.#gate = host.gate()
     this.#buffers = new ReceiveBuffers(host.pool)
+    this.#export = new OpenExport({
+      links: host.links,
+      gate: this.#gate,
+      running: this.#running,
+      request: (exportName) => ({ exportName, readOnly: host.readOnly, tls: false, connection: this }),
+    })
     const receiver: Receiver = {
       buffer: () => this.#phase?.memory() ?? this.#buffers.current.bytes,
       received: (length, chunk) => this.#received(length, chunk),
       ended: () => this.#ended(),
       closed: (error) => this.#streamClosed(error),
     }
+    this.#streamGone = new Promise((resolve) => {
+      this.#onStreamGone = resolve
+    })
     this.#transport = connect(receiver)
+    this.#handshake = new HandshakeStream(this.#transport, host.untaken, host.busyPoll)
     this.#share = new MemoryShare(host.budget, {
       movedBytes: () => this.#phase?.movedBytes ?? 0,
       stalled: () => this.#phase?.waitsForClient && this.drop('others wait for memory, and it is too slow'),
@@ -122,7 +116,7 @@ export class ClientConnection implements Connection {
     return this.#state
   }
   get exportName(): string {
-    return this.#exportName
+    return this.#export.name
   }
   get readOnly(): boolean {
     return this.#host.readOnly
@@ -132,17 +126,36 @@ export class ClientConnection implements Connection {
   }
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
-      this.#abort = new AbortController()
-      if (this.#dropped) this.#abort.abort()
+      this.#abort = safeController((error) =>
+        this.#log.error(`a listener of connection.signal failed: ${messageOf(error)}`),
+      )
+      if (this.#signalled) this.#abort.abort()
     }
     return this.#abort.signal
   }
 
-  disconnect(force: boolean, options: { readonly lingerMs?: number } = {}): void {
+  get requests(): number {
+    return this.#phase?.counts.requests ?? 0
+  }
+  get bytesRead(): number {
+    return this.#phase?.counts.bytesRead ?? 0
+  }
+  get bytesWritten(): number {
+    return this.#phase?.counts.bytesWritten ?? 0
+  }
+
+  toJSON(): ConnectionInfo {
+    const { id, peer, state, exportName, readOnly, tls, requests, bytesRead, bytesWritten } = this
+    const since = this.since.toISOString()
+    return { id, peer, state, exportName, readOnly, tls, since, requests, bytesRead, bytesWritten }
+  }
+
+  disconnect(force: boolean, options: DisconnectOptions = {}): boolean {
     if (this.#log.debugging) this.#log.debug(`disconnect force=${force} in state ${this.#state}`)
-    if (this.#isClosed || this.#device === undefined) return
+    if (this.#isClosed || (!this.#export.isOpen && !options.inHandshake)) return false
     if (force) this.drop('disconnect by force')
-    else this.soften(options.lingerMs)
+    else this.soften(options)
+    return true
   }
 
   /** A getter, as the compiler takes what it read of `#state` before a wait for what holds after it. */
@@ -150,13 +163,14 @@ export class ClientConnection implements Connection {
     return this.#state === 'closed'
   }
 
-  /** Soft disconnect, also before a device is open. With `lingerMs`: closes after so long a quiet. */
-  soften(lingerMs?: number): void {
+  /** Soft disconnect, also before a device is open. */
+  soften({ lingerMs, deadlineMs }: DisconnectOptions = {}): void {
     if (this.#isClosed) return
     this.#softened = true
     if (this.#state === 'transmission') this.#enter('draining')
     this.#phase?.refuseAll()
-    if (lingerMs !== undefined && lingerMs <= timeoutMsMax) this.#endAfterQuiet(lingerMs)
+    if (lingerMs !== undefined) this.#ending.afterQuiet(lingerMs)
+    if (deadlineMs !== undefined) this.#ending.within(deadlineMs)
   }
 
   /** Ends at once: nothing more is sent or answered (LIFECYCLE C1). Also ends a stream that cannot finish. */
@@ -167,7 +181,11 @@ export class ClientConnection implements Connection {
     }
     this.#transport.stream.destroy()
     // A connection that closed in order may still wait for callbacks: a drop tells them to stop.
-    this.#dropped = true
+    this.#fireSignal()
+  }
+
+  #fireSignal(): void {
+    this.#signalled = true
     this.#abort?.abort()
   }
 
@@ -180,18 +198,16 @@ export class ClientConnection implements Connection {
     if (this.#log.debugging) this.#log.debug(`${this.#state} -> ${state}`)
     this.#state = move(this.#state, state)
     if (state !== 'closed') return
-    this.#stopLingering()
+    this.#ending.closed()
     this.#phase?.end()
-    // Only the handshake takes from it.
-    if (this.#phase === undefined) this.#queue.end(new ClientGone('the connection is closed'))
+    this.#handshake.end(new ClientGone('the connection is closed'))
   }
 
-  /** Closes in order: all that was answered has been written. */
+  /** Closes in order: all that was answered has been written. The stream ends when the devices are closed. */
   #finish(): void {
     if (this.#isClosed) return
     this.#enter('closed')
-    const { stream } = this.#transport
-    stream.end(() => stream.destroy())
+    this.#active()
   }
 
   async #live(): Promise<void> {
@@ -204,7 +220,13 @@ export class ClientConnection implements Connection {
     // Also what a filter called and did not wait for.
     await this.#running.settled()
     this.#share.end()
-    await this.#gate.run(() => this.#device?.device.close())
+    await this.#export.close()
+    this.#devicesClosed = true
+    const { stream } = this.#transport
+    if (!stream.destroyed) stream.end(() => stream.destroy())
+    await this.#streamGone
+    this.#ending.gone()
+    clearTimeout(this.#handshakeTimer)
   }
 
   /**
@@ -213,7 +235,7 @@ export class ClientConnection implements Connection {
   async #open(): Promise<void> {
     const { handshakeTimeoutMs } = this.#host.settings
     const limited = handshakeTimeoutMs > 0 && handshakeTimeoutMs <= timeoutMsMax
-    const timeout = limited ? setTimeout(() => this.#timedOut(), handshakeTimeoutMs) : undefined
+    if (limited) this.#handshakeTimer = setTimeout(() => this.#timedOut(), handshakeTimeoutMs)
     try {
       for (const { name, instance } of this.#host.links)
         if (instance.accept && !this.#isClosed)
@@ -228,12 +250,11 @@ export class ClientConnection implements Connection {
       else this.#finish()
     } catch (error) {
       // Who is gone was dropped, or closed in order, already.
-      if (!(error instanceof ClientGone)) {
+      if (!isA(error, ClientGone)) {
         this.#failures.ended(error)
         this.drop(messageOf(error))
       }
     }
-    clearTimeout(timeout)
   }
 
   #timedOut(): void {
@@ -247,12 +268,12 @@ export class ClientConnection implements Connection {
       settings: this.#host.settings,
       readOnly: this.#host.readOnly,
       draining: () => this.#softened,
-      take: (length) => {
-        const bytes = this.#queue.take(length)
-        this.#readOn()
-        return bytes
+      take: (length) => this.#handshake.take(length),
+      send: (bytes) => this.#handshake.send(bytes),
+      turn: async () => {
+        await this.#host.turns.next(this)
+        if (this.#isClosed) throw new ClientGone('the client left while it waited for its turn')
       },
-      send: (bytes) => this.#send(bytes),
       greeted: () => {
         if (this.#isClosed) throw new ClientGone('the client left while it was greeted')
         this.#enter('options')
@@ -261,11 +282,14 @@ export class ClientConnection implements Connection {
         this.#optionInHand = inHand
         this.#active()
       },
-      exports: () => this.#failures.noted('the exports cannot be listed', this.#listExports()),
+      exports: () =>
+        this.#failures
+          .noted('the exports cannot be listed', this.#export.list())
+          .then((exports) => this.#host.lists.hold(exports)),
       // The export is open: what it is called is not worth an error.
       canonicalName: async (name) =>
         name ||
-        this.#failures.noted('the default export has no name', this.#defaultExport()).catch(() => name),
+        this.#failures.noted('the default export has no name', this.#export.defaultName()).catch(() => name),
       open: (name) =>
         this.#failures.noted(`the export ${JSON.stringify(name)} cannot be opened`, this.#openDevice(name)),
       debug: (message) => {
@@ -274,43 +298,14 @@ export class ClientConnection implements Connection {
     }
   }
 
-  #openRequest(exportName: string): OpenRequest {
-    return { exportName, readOnly: this.#host.readOnly, tls: false, connection: this }
-  }
-
-  #listExports(): Promise<readonly Export[]> {
-    return this.#gate.run(() => listExports(this.#host.links, this.#openRequest(''), this.#running))
-  }
-
-  #defaultExport(): Promise<string> {
-    return this.#gate.run(() => defaultExport(this.#host.links, this.#openRequest(''), this.#running))
-  }
-
-  /** One device at a time, and the same for each option that names the same export. */
   async #openDevice(name: string): Promise<Device> {
-    if (this.#device?.name === name) return this.#device.device
-    const last = this.#device
-    this.#device = undefined
-    if (last) await this.#gate.run(() => last.device.close())
-    this.#exportName = name
-    const exportName = name || (await this.#defaultExport())
-    const device = await this.#gate.run(() =>
-      openChain(this.#host.links, this.#openRequest(exportName), this.#running),
-    )
-    this.#device = { name, device }
+    const device = await this.#export.open(name)
     if (this.#isClosed) throw new ClientGone('the client left while its export was opened')
     return device
   }
 
-  async #send(bytes: Uint8Array): Promise<void> {
-    const { stream } = this.#transport
-    if (this.#isClosed) throw new ClientGone('the connection is closed')
-    stream.write(bytes)
-    this.#host.busyPoll.expect()
-    if (stream.writableLength > outputBytesMax) await drained(stream)
-  }
-
   #begin(agreement: Agreement): void {
+    clearTimeout(this.#handshakeTimer)
     const { pool, busyPoll, hangUps, widen } = this.#host
     this.#phase = new Transmission({
       agreement,
@@ -325,65 +320,62 @@ export class ClientConnection implements Connection {
       log: this.#log,
       events: {
         active: () => this.#active(),
-        disconnected: () => this.#endAfterQuiet(0),
+        disconnected: () => {
+          this.#saidGoodbye = true
+          this.#endWhenIdle()
+        },
         gone: () => this.drop('the client is gone'),
         lost: (why) => {
           this.#log.error(why)
           this.drop(why)
         },
         bug: (error) => {
-          this.#log.error(`this is a bug: ${error instanceof Error ? error.stack : error}`)
+          this.#log.error(`this is a bug: ${stackOf(error)}`)
           this.drop('bug')
         },
       },
     })
     this.#enter('transmission')
     if (this.#softened) this.soften()
-    this.#phase.start(this.#queue.takeRest())
+    this.#phase.start(this.#handshake.takeRest())
   }
 
   #received(length: number, chunk: Uint8Array | undefined): boolean {
     if (this.#isClosed) return false
     if (this.#phase) return this.#phase.received(length, chunk)
-    this.#queue.push(chunk ?? this.#buffers.current.bytes.subarray(0, length))
-    if (chunk === undefined) this.#buffers.next(length)
-    this.#reading = this.#queue.length <= handshakeBytesMax
-    return this.#reading
-  }
-
-  #readOn(): void {
-    if (this.#reading) return
-    this.#reading = true
-    this.#transport.resume()
+    // The buffer stays as small as it is: what came is copied.
+    return this.#handshake.received(chunk ?? this.#buffers.current.bytes.subarray(0, length))
   }
 
   /** The peer will send no more. */
   #ended(): void {
     if (this.#isClosed) return
     this.#peerEnded = true
+    const { stream } = this.#transport
     // A client that has closed both ways takes no answers.
-    if (!this.#phase || this.#phase.starved || hasHungUp(this.#transport.stream)) this.drop('the client left')
-    else this.#endAfterQuiet(0)
+    if (!this.#phase || this.#phase.starved || hasHungUp(stream)) this.drop('the client left')
+    else {
+      this.#host.hangUps.begin(stream, () => this.drop('the client is gone'))
+      this.#endWhenIdle()
+      // It may have vanished, or still read: what sleeps for it goes on at once. Who has said goodbye waits.
+      if (!this.#saidGoodbye) this.#fireSignal()
+    }
   }
 
   #streamClosed(error: Error | undefined): void {
     if (error && this.#log.debugging) this.#log.debug(error.message)
-    if (!this.#isClosed) this.drop('the client is gone')
+    // Also one that closes in order: its devices need not take their time.
+    if (!this.#devicesClosed) this.drop('the client is gone')
     // Not before: the socket might still receive into it.
     this.#buffers.release()
+    this.#handshake.streamGone()
+    this.#onStreamGone()
     this.#active()
   }
 
-  #endAfterQuiet(ms: number): void {
+  #endWhenIdle(): void {
     if (this.#state === 'transmission') this.#enter('draining')
-    this.#lingerMs = Math.min(ms, this.#lingerMs ?? ms)
-    // Not at once: it may be a callback that asks for it, and nothing may end under it.
-    setImmediate(() => this.#active())
-  }
-
-  #stopLingering(): void {
-    clearTimeout(this.#linger)
-    clearImmediate(this.#lastLook)
+    this.#ending.afterQuiet(0)
   }
 
   /** Something happened. Where the end is near, the quiet begins anew. */
@@ -396,14 +388,6 @@ export class ClientConnection implements Connection {
       this.drop('the client left in the middle of a request')
       return
     }
-    if (this.#lingerMs === undefined) return
-    this.#stopLingering()
-    if (!(this.#phase ? this.#phase.idle : !this.#optionInHand)) return
-    if (this.#lingerMs === 0) this.#finish()
-    else
-      this.#linger = setTimeout(() => {
-        // What came while the server was busy elsewhere is read before this: it is not quiet then.
-        this.#lastLook = setImmediate(() => this.#finish())
-      }, this.#lingerMs)
+    this.#ending.active(() => (this.#phase ? this.#phase.idle : !this.#optionInHand))
   }
 }

@@ -598,3 +598,45 @@ test('a whole handshake is answered the same however its bytes come', async (t) 
     assert.ok((await run(pieces)).equals(whole), `cut after ${pieces[0]?.length} bytes`)
   assert.deepEqual(errors, [])
 })
+
+describe('a client that does not read', () => {
+  const many = Array.from({ length: 10_000 }, (_, index) => ({ name: `${index}`.padStart(1000, '0') }))
+
+  test('holds a part of its list: others are listed, and it is told at the end', async (t) => {
+    const { connectSocket } = serve(t, new Disk({ plugin: { exports: () => many } }))
+    const slow = await Promise.all(Array.from({ length: 5 }, connectSocket))
+    for (const client of slow) {
+      await client.greet()
+      client.stream.pause()
+      client.sendOption(nbd.NBD_OPT_LIST)
+    }
+    const quick = await connectSocket()
+    await quick.greet()
+    assert.equal((await quick.option(nbd.NBD_OPT_LIST)).length, many.length + 1)
+    // Five lists are more than may be held.
+    const ends: string[] = []
+    for (const client of slow) {
+      client.stream.resume()
+      let last = await client.optionReply()
+      for (; last.type === nbd.NBD_REP_SERVER; last = await client.optionReply());
+      ends.push(types[last.type] ?? '')
+      await assertInStep(client)
+    }
+    assert.deepEqual([...new Set(ends)].sort(), ['ACK', 'ERR_PLATFORM'])
+  })
+
+  test('is read no further, and its options are answered when it reads', async (t) => {
+    const { connectSocket } = serve(t, new Disk({}))
+    const client = await connectSocket()
+    await client.greet()
+    client.stream.pause()
+    const count = 500
+    for (let sent = 0; sent < count; sent++)
+      client.sendOption(nbd.NBD_OPT_INFO, infoData('x'.repeat(4000), [nbd.NBD_INFO_NAME]))
+    for (let turn = 0; turn < 100; turn++) await new Promise(setImmediate)
+    assert.ok(client.stream.writableLength > 0, 'the server has taken all of it')
+    client.stream.resume()
+    for (let sent = 0; sent < count; sent++)
+      for (let type = 0; type !== nbd.NBD_REP_ACK; ) ({ type } = await client.optionReply())
+  })
+})

@@ -5,7 +5,6 @@
 import type { Device } from '../api/device.js'
 import { clientMessageOf } from '../api/error-text.js'
 import { ProtocolError } from '../api/errors.js'
-import type { Export } from '../api/plugin.js'
 import { unknownBlockSize } from '../chain/complete.js'
 import { stringBytes } from '../protocol/bytes.js'
 import {
@@ -36,7 +35,6 @@ import {
   NBD_REP_ERR_UNSUP,
   NBD_REP_INFO,
   NBD_REP_META_CONTEXT,
-  NBD_REP_SERVER,
 } from '../protocol/constants.js'
 import {
   decodeInfo,
@@ -51,12 +49,12 @@ import {
   encodeMetaContext,
   encodeOldstyle,
   encodeOptionReply,
-  encodeServer,
   type Name,
   optionHeaderBytes,
 } from '../protocol/handshake.js'
 import { optionBytesMax, optionDrainBytesMax, optionsMax, stringBytesMax } from '../protocol/limits.js'
 import type { Agreement } from './commands.js'
+import type { HeldList } from './export-list.js'
 import { contextsOf, matchContexts } from './meta-contexts.js'
 import type { ReplyMode } from './reply-queue.js'
 import { maximumPayload, transmissionFlags } from './validate.js'
@@ -71,11 +69,13 @@ export interface Session {
   take(length: number): Promise<Buffer>
   /** Resolves when the client may be sent more. */
   send(bytes: Uint8Array): Promise<void>
+  /** Resolves when this handshake may go on working: others take their turns. */
+  turn(): Promise<void>
   /** The greeting is answered. */
   greeted(): void
   /** Marks an option as in hand, until the next call. */
   optionInHand(inHand: boolean): void
-  exports(): Promise<readonly Export[]>
+  exports(): Promise<HeldList>
   /** What an empty name stands for, any other name as it is. */
   canonicalName(name: string): Promise<string>
   /** Opens an export, or gives the one that is open already. Rejects with what a layer threw. */
@@ -141,6 +141,7 @@ class Handshake {
     await this.#greet()
     for (let count = 0; count < optionsMax; count++) {
       const option = await this.#next()
+      await this.#session.turn()
       this.#session.optionInHand(true)
       if (option.option === NBD_OPT_ABORT) {
         await this.#reply(option, NBD_REP_ACK)
@@ -221,20 +222,29 @@ class Handshake {
   }
 
   async #list(option: Option): Promise<undefined> {
-    let exports: readonly Export[]
+    let list: HeldList
     try {
-      exports = await this.#session.exports()
+      list = await this.#session.exports()
     } catch (error) {
       return this.#reply(option, NBD_REP_ERR_PLATFORM, clientMessageOf(error))
     }
-    if (this.#session.draining()) return this.#refuseShutdown(option)
-    // A longer name could not be asked for.
-    const listed = exports.filter(({ name }) => Buffer.byteLength(name) <= stringBytesMax)
-    const replies = listed.map(({ name, description = '' }) =>
-      encodeOptionReply(option.option, NBD_REP_SERVER, encodeServer(name, description)),
-    )
-    await this.#session.send(Buffer.concat([...replies, encodeOptionReply(option.option, NBD_REP_ACK)]))
-    return undefined
+    try {
+      return await this.#sendList(option, list)
+    } finally {
+      list.end()
+    }
+  }
+
+  async #sendList(option: Option, list: HeldList): Promise<undefined> {
+    for (;;) {
+      if (this.#session.draining()) return this.#refuseShutdown(option)
+      const piece = list.piece()
+      if (piece === undefined)
+        return this.#reply(option, NBD_REP_ERR_PLATFORM, 'the list was not taken, and others want theirs')
+      if (piece.length === 0) return this.#reply(option, NBD_REP_ACK)
+      await this.#session.send(piece)
+      await this.#session.turn()
+    }
   }
 
   async #info(option: Option): Promise<Agreement | undefined> {

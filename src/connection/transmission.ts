@@ -7,7 +7,7 @@ import type { Log } from '../api/log.js'
 import type { BusyPoll } from '../lib/busy-poll.js'
 import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
-import { type Agreement, Commands } from './commands.js'
+import { type Agreement, Commands, type Counts } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
 import type { MemoryShare } from './memory-budget.js'
@@ -93,6 +93,11 @@ export class Transmission {
       // Not at once: another connection, in the midst of something, has given the memory back.
       memoryFree: () => process.nextTick(() => this.#memoryFree()),
     })
+  }
+
+  /** What was done for the client so far. */
+  get counts(): Counts {
+    return this.#commands.counts
   }
 
   /** Requests that wait for their device. */

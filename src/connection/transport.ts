@@ -87,14 +87,3 @@ function watchEnd(stream: Duplex, receiver: Receiver): void {
   // One that died while it waited for its turn has said so already.
   if (stream.destroyed) process.nextTick(() => receiver.closed(undefined))
 }
-
-/** Resolves when the stream has taken all that was written, or is gone. */
-export function drained(stream: Duplex): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      stream.off('drain', done).off('close', done)
-      resolve()
-    }
-    stream.on('drain', done).on('close', done)
-  })
-}

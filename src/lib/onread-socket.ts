@@ -13,6 +13,7 @@ export interface Handle {
   readonly bytesWritten?: number
   /** Of those, bytes that the system has not taken yet. */
   readonly writeQueueSize?: number
+  readonly fd?: number
   setNoDelay?(on: boolean): void
   setKeepAlive?(on: boolean, delaySeconds: number): void
 }

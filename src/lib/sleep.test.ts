@@ -1,46 +1,78 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
+import type { ConnectionState } from '../api/connection.js'
 import { sleep } from './sleep.js'
 
+const farMs = 2 ** 31 - 1
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length
 
-test('sleep ends after its time, rounded up to milliseconds, and takes its listener away', async (t) => {
+function client() {
+  const controller = new AbortController()
+  const state: ConnectionState = 'transmission'
+  return {
+    connection: { signal: controller.signal, state: state as ConnectionState },
+    end: () => controller.abort(),
+    drop() {
+      this.connection.state = 'closed'
+      controller.abort()
+    },
+  }
+}
+
+test('sleep ends after its time, rounded up to milliseconds, and takes its listeners away', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const { signal } = new AbortController()
+  const { connection } = client()
+  const { signal: stopping } = new AbortController()
   let awake = false
-  const sleeping = sleep(1.2, signal).then(() => {
+  const sleeping = sleep(1.2, connection, stopping).then(() => {
     awake = true
   })
-  assert.equal(listeners(signal), 1)
+  assert.deepEqual([listeners(connection.signal), listeners(stopping)], [1, 1])
   t.mock.timers.tick(1)
   await Promise.resolve()
   assert.equal(awake, false)
   t.mock.timers.tick(1)
   await sleeping
-  assert.equal(listeners(signal), 0)
+  assert.deepEqual([listeners(connection.signal), listeners(stopping)], [0, 0])
 })
 
-test('sleep ends at once with ESHUTDOWN when the signal fires', async () => {
-  const controller = new AbortController()
-  const sleeping = sleep(2 ** 31 - 1, controller.signal)
-  controller.abort()
+test('sleep ends at once with ESHUTDOWN when the client is dropped', async () => {
+  const one = client()
+  const sleeping = sleep(farMs, one.connection, new AbortController().signal)
+  one.drop()
   await assert.rejects(sleeping, { name: 'NbdError', code: 'ESHUTDOWN' })
-  assert.equal(listeners(controller.signal), 0)
+  assert.equal(listeners(one.connection.signal), 0)
+  await assert.rejects(sleep(farMs, one.connection, new AbortController().signal), { code: 'ESHUTDOWN' })
 })
 
-test('sleep does not begin when the signal has fired before', async () => {
-  await assert.rejects(sleep(2 ** 31 - 1, AbortSignal.abort()), { code: 'ESHUTDOWN' })
+test('sleep ends at once when the client asks no more, and does not begin later', async () => {
+  const one = client()
+  const sleeping = sleep(farMs, one.connection, new AbortController().signal)
+  one.end()
+  await sleeping
+  await sleep(farMs, one.connection, new AbortController().signal)
 })
 
-test('sleep leaves no timer behind when the signal fires', async () => {
+test('sleep of every client ends at once when the server stops', async () => {
+  const stopping = new AbortController()
+  const [one, two] = [client(), client()]
+  const sleeping = [one, two].map(({ connection }) => sleep(farMs, connection, stopping.signal))
+  assert.equal(listeners(stopping.signal), 1)
+  stopping.abort()
+  await Promise.all(sleeping)
+  await sleep(farMs, one.connection, stopping.signal)
+  assert.equal(listeners(stopping.signal), 0)
+})
+
+test('sleep leaves no timer behind when it ends early', async () => {
   const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
   const before = timers()
-  const controller = new AbortController()
-  const sleeping = sleep(2 ** 31 - 1, controller.signal)
+  const one = client()
+  const sleeping = sleep(farMs, one.connection, new AbortController().signal)
   assert.equal(timers(), before + 1)
-  controller.abort()
-  await assert.rejects(sleeping)
+  one.end()
+  await sleeping
   assert.equal(timers(), before)
 })
 
@@ -49,8 +81,9 @@ test('sleep may be called for many requests of one connection without a warning'
   const note = ({ name }: Error) => void warnings.push(name)
   process.on('warning', note)
   t.after(() => process.off('warning', note))
+  const { connection } = client()
   const { signal } = new AbortController()
-  await Promise.all(Array.from({ length: 50 }, () => sleep(1, signal)))
+  await Promise.all(Array.from({ length: 50 }, () => sleep(1, connection, signal)))
   // Warnings are emitted in a tick of their own.
   await new Promise((resolve) => setImmediate(resolve))
   assert.ok(!warnings.includes('MaxListenersExceededWarning'))

@@ -1,6 +1,9 @@
 /** A usual handshake, in bytes. */
 const usualBytes = 256
 
+/** Larger memory is given up as soon as all bytes in it were taken. */
+const idleBytesMax = 4096
+
 const nothing = Buffer.alloc(0)
 
 /**
@@ -19,6 +22,11 @@ export class ByteQueue {
   /** Bytes held and not yet taken. */
   get length(): number {
     return this.#end - this.#start
+  }
+
+  /** True while somebody waits for bytes that have not come. */
+  get wanted(): boolean {
+    return this.#taker !== undefined
   }
 
   push(chunk: Uint8Array): void {
@@ -67,6 +75,11 @@ export class ByteQueue {
   #cut(length: number): Buffer {
     const bytes = this.#memory.subarray(this.#start, this.#start + length)
     this.#start += length
+    // Who took all of it holds the only view: what waits for the next bytes should cost nothing.
+    if (this.#start === this.#end && this.#memory.length > idleBytesMax) {
+      this.#memory = nothing
+      this.#start = this.#end = 0
+    }
     return bytes
   }
 

@@ -40,8 +40,17 @@ const names: Readonly<Record<number, string>> = {
 
 /** The NBD error for anything that was thrown: by its `code` where it has one, else EIO. */
 export function errorNumber(error: unknown): number {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  const code = codeOf(error)
   return (typeof code === 'string' && Object.hasOwn(errors, code) && errors[code]) || NBD_EIO
+}
+
+/** To read it may throw: a proxy that is revoked has no property. */
+function codeOf(error: unknown): unknown {
+  try {
+    return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** For a log. */

@@ -1,14 +1,16 @@
 /** Where clients come from: TCP, Unix sockets, inherited descriptors. */
+import { lstatSync, renameSync } from 'node:fs'
 import { createServer, type Socket, type Server as SocketServer } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { bytesOfText, isUtf8 } from '../api/byte-text.js'
 import type { Peer } from '../api/connection.js'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, messageOf, propertyOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import { libc } from '../lib/libc.js'
 import { acceptHandles, type Handle } from '../lib/onread-socket.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
 import { listenAtBytes } from './byte-path.js'
+import { Shortage } from './shortage.js'
 
 /** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
 const socketPathBytesMax = 107
@@ -24,6 +26,14 @@ export interface Welcome {
   lost(problem: string): void
 }
 
+/** One place where clients come from. */
+export interface Listener {
+  /** What is really listened on: a port of 0 has become a number. */
+  readonly address: ListenTarget
+  /** Nobody comes any more; the file of a Unix socket is removed, unless it has become another one. */
+  close(): void
+}
+
 /**
  * Listens.
  *
@@ -33,13 +43,13 @@ export async function listen(
   target: ListenTarget,
   { accept, lost }: Welcome,
   keepAlive = false,
-): Promise<SocketServer> {
+): Promise<Listener> {
   const pathBytes = 'path' in target ? bytesOfText(target.path).length : 0
   if (pathBytes > socketPathBytesMax)
     throw new ConfigError(
       `the path of a Unix socket has at most ${socketPathBytesMax} bytes, ${nameOf(target)} has ${pathBytes}`,
     )
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true }, accept)
+  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive, pauseOnConnect: true })
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
@@ -49,14 +59,75 @@ export async function listen(
   } catch (error) {
     throw new ConfigError(`cannot listen on ${nameOf(target)}: ${reasonOf(error)}`, { cause: error })
   }
-  server.on('error', (error) => lost(`a client could not be accepted: ${reasonOf(error)}`))
+  const problem = (error: unknown) => `a client could not be accepted: ${reasonOf(error)}`
+  const shortage = new Shortage(() => lost(problem(noDescriptor)))
+  server.on('error', (error) => {
+    if (isShortage(error)) shortage.happened()
+    else lost(problem(error))
+  })
+  server.on('connection', (socket) => {
+    shortage.given(descriptorOf(socket))
+    accept(socket)
+  })
   acceptHandles(server, (handle) => {
     // As Node does it, by the options above, where it makes the socket.
     handle.setNoDelay?.(true)
     if (keepAlive) handle.setKeepAlive?.(true, 0)
+    shortage.given(handle.fd)
     accept(handle)
   })
-  return server
+  // Of a path that is not UTF-8, the name is taken away where it was given.
+  const made = 'path' in target && isUtf8(target.path) ? fileAt(target.path) : undefined
+  return {
+    address: addressOf(server, target),
+    close() {
+      shortage.end()
+      if ('path' in target && made !== undefined) closeOwn(server, target.path, made)
+      else server.close()
+    },
+  }
+}
+
+/** What tells one file from another of the same name; undefined where there is none. */
+function fileAt(path: string): string | undefined {
+  try {
+    const { dev, ino } = lstatSync(path, { bigint: true })
+    return `${dev} ${ino}`
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Node removes whatever has the name of its socket by then. Where that is another file, or the socket of another
+ * server, it steps aside for that moment.
+ */
+function closeOwn(server: SocketServer, path: string, made: string): void {
+  const found = fileAt(path)
+  const aside = `${path}.${process.pid}`
+  if (found === undefined || found === made || !rename(path, aside)) {
+    server.close()
+    return
+  }
+  server.close()
+  rename(aside, path)
+}
+
+function rename(from: string, to: string): boolean {
+  try {
+    renameSync(from, to)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const noDescriptor = Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+
+/** True where the process, or the system, has no file descriptor left. */
+export function isShortage(error: unknown): boolean {
+  const code = propertyOf(error, 'code')
+  return code === 'EMFILE' || code === 'ENFILE'
 }
 
 function nameOf(target: ListenTarget): string {
@@ -66,7 +137,7 @@ function nameOf(target: ListenTarget): string {
 }
 
 function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = propertyOf(error, 'code')
   if (code === 'EADDRINUSE') return 'the address is already in use'
   if (code === 'EACCES') return 'permission denied'
   if (code === 'EADDRNOTAVAIL') return 'this machine has no such address'
@@ -74,8 +145,7 @@ function reasonOf(error: unknown): string {
   return messageOf(error)
 }
 
-/** What is really listened on: a port of 0 has become a number. */
-export function addressOf(server: SocketServer, target: ListenTarget): ListenTarget {
+function addressOf(server: SocketServer, target: ListenTarget): ListenTarget {
   const address = server.address()
   if (address === null) return target
   if (typeof address === 'string') return 'path' in target ? target : { path: address }
@@ -108,7 +178,12 @@ function percentEncode(text: string): string {
 export function peerOf(stream: Duplex): Peer {
   const { remoteAddress, remotePort } = stream as Socket
   if (remoteAddress !== undefined && remotePort !== undefined)
-    return { family: 'tcp', address: remoteAddress, port: remotePort }
+    return { family: 'tcp', address: asItself(remoteAddress), port: remotePort }
   const fd = descriptorOf(stream)
   return { family: 'unix', ...(fd === undefined ? undefined : libc()?.peerCredentials(fd)) }
+}
+
+/** On a socket for both, an IPv4 client has an address of IPv6 (RFC 4291, 2.5.5.2): it is given as its own. */
+function asItself(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
 }

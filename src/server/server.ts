@@ -1,9 +1,9 @@
 /** A server of one chain of layers: its states, its clients, its end. */
-import type { Server as SocketServer } from 'node:net'
+import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../api/connection.js'
-import { ConfigError, messageOf } from '../api/errors.js'
+import { ConfigError, isA, messageOf } from '../api/errors.js'
 import { type Log, silentLog } from '../api/log.js'
 import type { Concurrency } from '../api/plugin.js'
 import {
@@ -17,14 +17,20 @@ import { type Call, Running } from '../chain/running.js'
 import { type Chain, endAll, makeReady, setUp } from '../chain/setup.js'
 import { BufferPool } from '../connection/buffer-pool.js'
 import { Gate } from '../connection/concurrency.js'
-import { ClientConnection, type Host, type PeerOf, quietMs, timeoutMsMax } from '../connection/connection.js'
+import { ClientConnection, quietMs } from '../connection/connection.js'
+import { timeoutMsMax } from '../connection/ending.js'
+import { ListBudget } from '../connection/export-list.js'
 import { HangUpWatch } from '../connection/hang-up-watch.js'
+import type { Host, PeerOf } from '../connection/host.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overAccepted, overDescriptor, overStream } from '../connection/transport.js'
+import { Turns } from '../connection/turns.js'
 import { BusyPoll } from '../lib/busy-poll.js'
+import { safeLog } from '../lib/safe-log.js'
+import { safeController } from '../lib/safe-signal.js'
 import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
-import { addressOf, listen, peerOf, uriOf, type Welcome } from './listen.js'
+import { type Listener, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
 
 /**
@@ -50,7 +56,7 @@ class NbdServer implements Server {
   readonly #log: Log
   readonly #running = new Running()
   readonly #connections = new Set<ClientConnection>()
-  readonly #listeners: SocketServer[] = []
+  readonly #listeners: Listener[] = []
   readonly #addresses: ListenTarget[] = []
   #state: ServerState = 'created'
   #chain: Chain | undefined
@@ -60,14 +66,18 @@ class NbdServer implements Server {
   #turns: Gate | undefined
   #nextId = 1
   /** Fires when a shutdown begins. */
-  readonly #abort = new AbortController()
+  readonly #abort: AbortController = safeController((error) =>
+    this.#log.error(`a listener of the signal that the server stops failed: ${messageOf(error)}`),
+  )
+  /** Called when the grace is over before every layer was ready. */
+  #giveUpSetUp: ((error: StuckError) => void) | undefined
   #graceMs: number
   #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
   #settle!: { resolve(): void; reject(error: Error): void }
 
   constructor(options: ServerOptions) {
     this.#options = options
-    this.#log = options.log ?? silentLog
+    this.#log = options.log === undefined ? silentLog : safeLog(options.log)
     this.#graceMs = options.graceMs ?? defaultGraceMs
     this.stopping = new Promise((resolve) => {
       this.#abort.signal.addEventListener('abort', () => resolve(), { once: true })
@@ -100,7 +110,11 @@ class NbdServer implements Server {
     if (this.#stopping && this.#ready === undefined) return Promise.resolve()
     // Not at once: a layer that asks for a shutdown while it is set up must find this promise to be waited
     // for.
-    this.#ready ??= Promise.resolve().then(() => this.#setUp())
+    // A layer that cannot be closed after a failure keeps nobody waiting for the server to be ready.
+    this.#ready ??= Promise.race([
+      Promise.resolve().then(() => this.#setUp()),
+      new Promise<never>((_, reject) => this.stopped.catch(reject)),
+    ])
     return this.#ready
   }
 
@@ -115,7 +129,7 @@ class NbdServer implements Server {
     const listener = await listen(target, welcome, keepAlive)
     this.#listeners.push(listener)
     if (this.#stopping) listener.close()
-    else this.#serving(addressOf(listener, target))
+    else this.#serving(listener.address)
   }
 
   async serve(client: Duplex | { readonly fd: number }): Promise<Connection> {
@@ -123,7 +137,7 @@ class NbdServer implements Server {
     this.#serving()
     // Some streams have a descriptor, too.
     const connection = await ('write' in client
-      ? this.#accept(overStream(client), () => ({ family: 'stream' }))
+      ? this.#accept(overStream(client), client instanceof Socket ? peerOf : () => ({ family: 'stream' }))
       : this.#accept(connectFd(client.fd), peerOf))
     if (connection === undefined) throw new Error('the server is shutting down: it takes no more clients')
     return connection
@@ -149,21 +163,27 @@ class NbdServer implements Server {
     const stopping = this.#abort.signal
     const shutdown = () => this.#askForShutdown()
     const context = { readOnly, stopping, stdioSafe, busyPollUs, debugFlags, shutdown }
+    const late = new Promise<never>((_, reject) => {
+      this.#giveUpSetUp = reject
+    })
+    late.catch(() => {})
     try {
       if (!Number.isInteger(threads) || threads < 1)
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
       if (!(busyPollUs >= 0 && busyPollUs <= busyPollUsMax))
         throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
-      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running, shared)
+      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running, late, shared)
       this.#refuseStrict(this.#chain)
       this.#enter('configured')
-      await makeReady(this.#chain, readOnly, this.#running)
+      await makeReady(this.#chain, readOnly, this.#running, late)
       this.#enter('ready')
     } catch (error) {
       if (this.#chain) await endAll(this.#chain.links, this.#running)
       this.#chain = undefined
-      this.#stopped()
+      this.#stopped(isA(error, StuckError) ? error : undefined)
       throw error
+    } finally {
+      this.#giveUpSetUp = undefined
     }
     this.#host = this.#makeHost(this.#chain)
   }
@@ -191,6 +211,9 @@ class NbdServer implements Server {
       busyPoll: new BusyPoll(busyPollUs),
       budget: new MemoryBudget(),
       hangUps: new HangUpWatch(),
+      lists: new ListBudget(),
+      untaken: { bytes: 0 },
+      turns: new Turns(),
       widen,
       log: this.#log,
       gate: gates(concurrency, threads),
@@ -241,7 +264,7 @@ class NbdServer implements Server {
     if (this.#state === 'stopped') return
     if (this.#state === 'serving') this.#enter('draining')
     for (const listener of this.#listeners) listener.close()
-    for (const connection of this.#connections) connection.soften(quietMs)
+    for (const connection of this.#connections) connection.soften({ lingerMs: quietMs })
     this.#turns?.wake()
     while (this.#connections.size > 0) await Promise.all([...this.#connections].map(({ closed }) => closed))
     if (this.#chain) await endAll(this.#chain.links, this.#running)
@@ -266,19 +289,25 @@ class NbdServer implements Server {
     this.#deadline = { at, timer }
   }
 
-  /** What is left is dropped; what even then does not end is given up, by name. */
+  /** What is left is dropped, and set-up that has not ended is given up; what even then does not end is given up, by name. */
   #graceIsOver(): void {
+    this.#giveUpSetUp?.(this.#stuckError())
     for (const connection of this.#connections) connection.drop('the grace of the shutdown is over')
     const settleMs = Math.max(this.#graceMs, settleMsMin)
     this.#deadline = { at: 0, timer: setTimeout(() => this.#giveUp(), settleMs) }
   }
 
   #giveUp(): void {
+    this.#stopped(this.#stuckError())
+  }
+
+  /** Names the callback that has not settled, in the log too. */
+  #stuckError(): StuckError {
     const calls = [...this.#connections].map((connection) => connection.stuck())
     const call = [...calls, this.#running.stuck()].find((stuck) => stuck !== undefined)
     const error = new StuckError(call ? describe(call) : 'a connection does not end')
     this.#log.error(error.message)
-    this.#stopped(error)
+    return error
   }
 
   #enter(state: ServerState): void {

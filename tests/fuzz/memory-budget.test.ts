@@ -9,10 +9,13 @@ import type { DeviceInit } from '../../src/api/device.js'
 import { silentLog } from '../../src/api/log.js'
 import { BufferPool } from '../../src/connection/buffer-pool.js'
 import { Gate } from '../../src/connection/concurrency.js'
-import { ClientConnection, type Host } from '../../src/connection/connection.js'
+import { ClientConnection } from '../../src/connection/connection.js'
+import { ListBudget } from '../../src/connection/export-list.js'
 import { HangUpWatch } from '../../src/connection/hang-up-watch.js'
+import type { Host } from '../../src/connection/host.js'
 import { MemoryBudget } from '../../src/connection/memory-budget.js'
 import { overStream } from '../../src/connection/transport.js'
+import { Turns } from '../../src/connection/turns.js'
 import { BusyPoll } from '../../src/lib/busy-poll.js'
 import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../src/protocol/constants.js'
 import { largeBytesMin } from '../../src/protocol/limits.js'
@@ -97,6 +100,9 @@ async function run(seed: number): Promise<void> {
     busyPoll: new BusyPoll(0),
     budget,
     hangUps: new HangUpWatch(),
+    lists: new ListBudget(),
+    untaken: { bytes: 0 },
+    turns: new Turns(),
     widen() {},
     log: silentLog,
     gate: () => new Gate(random.pick([1, 2, 16])),

@@ -95,6 +95,8 @@ export class Client {
   deviceOpen = false
   soft = false
   forced = false
+  /** The signal fired because it had ended its side: a drop that follows is not seen. */
+  woken = false
   lingers = false
   /** To be closed with no wait at all for what is on its way. */
   hasty = false

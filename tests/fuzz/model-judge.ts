@@ -319,6 +319,15 @@ export class Judge implements Watch, ClientEvents {
 
   /** The connection's signal fires. */
   #dropped(client: Client): void {
+    if (client.connection.state !== 'closed') {
+      this.note(`${client.name} asks no more`)
+      this.expect(
+        (client.ended || client.dead) && !client.saidGoodbye,
+        `C8 the signal of ${client.name} fires, and it is here`,
+      )
+      client.woken = true
+      return
+    }
     this.note(`${client.name} is dropped`)
     client.forced = true
     this.expect(client.mayDrop, `${client.name} is dropped, and nobody asked for it`)
@@ -346,7 +355,8 @@ export class Judge implements Watch, ClientEvents {
   /** When nothing more can happen by itself: whether all of it has. */
   mustHaveHappened(): void {
     if (this.held.some(({ client }) => client === undefined)) return
-    for (const client of this.clients) if (!client.forced && !client.dead) this.#mustHaveHappenedTo(client)
+    for (const client of this.clients)
+      if (!mayBeDropped(client) && !client.dead) this.#mustHaveHappenedTo(client)
   }
 
   #mustHaveHappenedTo(client: Client): void {
@@ -373,7 +383,7 @@ export class Judge implements Watch, ClientEvents {
     for (const client of this.clients) {
       const { name, hasty } = client
       this.expect(client.over || client.stream.destroyed, `S4 S6 ${name} is still connected`)
-      if (client.forced || client.dead || client.endedMidway) continue
+      if (mayBeDropped(client) || client.dead || client.endedMidway) continue
       for (const asked of client.asked.values())
         if (asked.sent && !asked.unheard && (asked.entered || !hasty))
           this.expect(asked.reply !== undefined, `S6 ${name}: ${describe(asked)} was never answered`)
@@ -387,4 +397,9 @@ export class Judge implements Watch, ClientEvents {
     for (const [block, stamp] of this.#stamps.entries())
       this.expect(this.disk.readUInt32LE(block * blockBytes) === stamp, `block ${block} is not ${stamp}`)
   }
+}
+
+/** It has been dropped, as far as that can be told. */
+function mayBeDropped({ forced, woken, mayDrop }: Client): boolean {
+  return forced || (woken && mayDrop)
 }

@@ -1,8 +1,16 @@
-/** The promises of docs/lifecycle.md about a connection, C1 to C9 and C12. */
+/** The promises of docs/lifecycle.md about a connection, C1 to C12. */
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
-import { describe, it } from 'node:test'
-import { type Connection, createServer, NbdError, silentLog } from '../../src/index.js'
+import { describe, it, type TestContext } from 'node:test'
+import {
+  type Connection,
+  createServer,
+  definePlugin,
+  NbdError,
+  type Server,
+  type ServerOptions,
+  silentLog,
+} from '../../src/index.js'
 import memory from '../../src/plugins/memory/memory.js'
 import {
   NBD_CMD_BLOCK_STATUS,
@@ -14,6 +22,7 @@ import {
   NBD_CMD_WRITE,
   NBD_CMD_WRITE_ZEROES,
   NBD_ESHUTDOWN,
+  NBD_OPT_ABORT,
   NBD_OPT_GO,
   NBD_OPT_INFO,
   NBD_OPT_LIST,
@@ -318,7 +327,6 @@ describe('C3 after a soft disconnect the connection closes when the client does,
     door.open()
     assert.deepEqual(await answer(client), { cookie: 1, error: 0 })
     await isGone(client)
-    assert.equal(connection.signal.aborted, false)
   })
 
   it('C3 on DISC, after the replies to what is in flight, and not before', async (t) => {
@@ -604,18 +612,61 @@ describe('C8 a client that vanishes is C1 without the call', () => {
         assert.equal(connection.signal.aborted, true)
       })
 
-  it('C8 EOF between requests is no death: what is in flight is answered', async (t) => {
+  for (const [place, on] of places)
+    it(`C8 EOF between requests, ${place}: what sleeps wakes, and what is in flight is answered`, async (t) => {
+      const door = new Door()
+      const states: string[] = []
+      const actions: Actions = {
+        async read({ connection }) {
+          await aborted(connection)
+          states.push(connection.state)
+        },
+        write: door.wait,
+      }
+      const { transmitting } = await on(t, { plugin: actedDisk(actions) })
+      const { client, connection } = await transmitting()
+      client.sendRequest(read(1))
+      client.sendRequest(write(2))
+      await door.reached
+      client.stream.end()
+      assert.deepEqual(await answer(client), { cookie: 1, error: 0 })
+      assert.deepEqual(states, ['draining'])
+      door.open()
+      assert.deepEqual(await answer(client), { cookie: 2, error: 0 })
+      await isGone(client)
+      await connection.closed
+    })
+
+  it('C8 EOF behind a goodbye wakes nobody: the client waits for the end', async (t) => {
     const door = new Door()
-    const { transmitting } = await onSocket(t, { plugin: actedDisk({ write: door.wait }) })
+    const { transmitting } = await onSocket(t, { plugin: actedDisk({ close: door.wait }) })
     const { client, connection } = await transmitting()
-    client.sendRequest(write(1))
-    await door.reached
+    client.sendRequest(disc)
     client.stream.end()
-    await until(() => connection.state === 'draining')
-    door.open()
-    assert.deepEqual(await answer(client), { cookie: 1, error: 0 })
-    await isGone(client)
+    await door.reached
+    await turns()
     assert.equal(connection.signal.aborted, false)
+    door.open()
+    await isGone(client)
+  })
+
+  it('C8 a client that vanishes while its devices are closed fires the signal', async () => {
+    const door = new Door()
+    await using server = createServer({ plugin: actedDisk({ close: door.wait }) })
+    await server.listen({ port: 0, host: '127.0.0.1' })
+    const [address] = server.addresses
+    assert.ok(address && 'port' in address)
+    const client = await RawClient.connect(address)
+    await client.go()
+    const [connection] = server.connections
+    assert.ok(connection)
+    client.sendRequest(disc)
+    await door.reached
+    assert.ok(client.stream instanceof Socket)
+    client.stream.resetAndDestroy()
+    await aborted(connection)
+    door.open()
+    await connection.closed
   })
 
   it('C8 in the handshake, while its export is opened: the device is closed', async (t) => {
@@ -679,6 +730,170 @@ describe('C9 ESHUTDOWN is 108 on the wire', () => {
   })
 })
 
+describe('C10 a graceful end runs close of the devices, and ends the stream after that', () => {
+  const ends: [what: string, end: (client: RawClient, connection: Connection, server: Server) => void][] = [
+    ['DISC', (client) => client.sendRequest(disc)],
+    [
+      'DISC, and the end of its side',
+      (client) => {
+        client.sendRequest(disc)
+        client.stream.end()
+      },
+    ],
+    ['the end of its side', (client) => client.stream.end()],
+    ['a soft disconnect', (_, connection) => connection.disconnect(false, { lingerMs: 0 })],
+    ['a shutdown', (_client, _connection, server) => void server.shutdown()],
+  ]
+  for (const [place, on] of places)
+    for (const [what, end] of ends)
+      it(`C10 ${what}, ${place}`, async (t) => {
+        const door = new Door()
+        const { server, transmitting } = await on(t, { plugin: actedDisk({ close: door.wait }) })
+        const { client, connection } = await transmitting()
+        let gone = false
+        const over = isGone(client).then(() => {
+          gone = true
+        })
+        end(client, connection, server)
+        await door.reached
+        await turns()
+        assert.deepEqual([gone, connection.state, client.stream.readableEnded], [false, 'closed', false])
+        door.open()
+        await over
+        await connection.closed
+      })
+
+  it('C10 by force the stream goes first', async (t) => {
+    const door = new Door()
+    const { transmitting } = await onSocket(t, { plugin: actedDisk({ close: door.wait }) })
+    const { client, connection } = await transmitting()
+    connection.disconnect(true)
+    await isGone(client)
+    door.open()
+    await connection.closed
+  })
+
+  /** A client that asks for much, does not read, and says goodbye. */
+  const unread = async (t: TestContext, options: Partial<ServerOptions> = {}) => {
+    const exports = () => Array.from({ length: 10_000 }, (_, index) => ({ name: `${index}`.padEnd(4000) }))
+    const plugin = definePlugin({
+      ...{ name: 'many', description: '', params: {} },
+      setup: () => ({ exports, open: () => ({ size: 0, read: () => [] }) }),
+    })
+    const { server, client: newClient } = await onSocket(t, { plugin: plugin(), ...options })
+    const client = await newClient()
+    await client.greet()
+    client.stream.pause()
+    return { server, client }
+  }
+
+  it('C10 closed waits for the stream: replies that a client leaves unread keep it', async (t) => {
+    const { server, client } = await unread(t)
+    for (let count = 0; count < 300; count++) client.sendOption(NBD_OPT_INFO, infoData('x'.repeat(4000), [1]))
+    client.sendOption(NBD_OPT_ABORT)
+    const [connection] = server.connections
+    assert.ok(connection)
+    await turns(100)
+    assert.equal(server.connections.size, 1)
+    client.stream.resume()
+    await connection.closed
+    assert.equal(server.connections.size, 0)
+  })
+
+  it('C10 the grace of a shutdown reaches a client that leaves a handshake unread', async (t) => {
+    const { server, client } = await unread(t)
+    client.sendOption(NBD_OPT_LIST)
+    await turns(100)
+    await server.shutdown({ graceMs: 1 })
+    assert.equal(server.connections.size, 0)
+  })
+
+  it('C10 handshakeTimeoutMs reaches it too', async (t) => {
+    const { server, client } = await unread(t, { handshakeTimeoutMs: 100 })
+    client.sendOption(NBD_OPT_LIST)
+    const [connection] = server.connections
+    await connection?.closed
+    assert.equal(server.connections.size, 0)
+  })
+})
+
+describe('C11 disconnect says whether it took effect, and called again keeps the earlier time', () => {
+  it('C11 it takes effect from open to close', async (t) => {
+    const said: boolean[] = []
+    const say = ({ connection }: { connection: Connection }) => {
+      said.push(connection.disconnect(false), connection.disconnect(true))
+    }
+    const actions: Actions = { accept: (connection) => say({ connection }), open: say, close: say }
+    const { transmitting } = await onSocket(t, { plugin: actedDisk(actions) })
+    const { client, connection } = await transmitting()
+    assert.equal(connection.disconnect(false), true)
+    assert.equal(connection.disconnect(false), true)
+    client.sendRequest(disc)
+    await connection.closed
+    assert.deepEqual(said, Array(6).fill(false))
+    const next = await transmitting()
+    assert.equal(next.connection.disconnect(true), true)
+    assert.equal(next.connection.disconnect(true), false)
+  })
+
+  for (const [first, second] of [
+    [200, 60_000],
+    [60_000, 200],
+  ] as const)
+    it(`C11 lingerMs ${first} and then ${second}: the shorter holds, and its quiet does not begin anew`, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const { transmitting } = await onSocket(t, { plugin: actedDisk({}) })
+      const { client, connection } = await transmitting()
+      connection.disconnect(false, { lingerMs: first })
+      connection.disconnect(false, { lingerMs: second })
+      await turns()
+      t.mock.timers.tick(150)
+      connection.disconnect(false, { lingerMs: first })
+      connection.disconnect(false, { lingerMs: 60_000 })
+      connection.disconnect(false)
+      await turns()
+      assert.equal(connection.state, 'draining')
+      t.mock.timers.tick(50)
+      await isGone(client)
+      await connection.closed
+      assert.equal(connection.signal.aborted, false)
+    })
+
+  for (const [first, second] of [
+    [200, 60_000],
+    [60_000, 200],
+  ] as const)
+    it(`C11 deadlineMs ${first} and then ${second}: what is left at the earlier is dropped by force`, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      const door = new Door()
+      const { transmitting } = await onSocket(t, { plugin: actedDisk({ read: door.wait }) })
+      const { client, connection } = await transmitting()
+      client.sendRequest(read(1))
+      await door.reached
+      connection.disconnect(false, { deadlineMs: first })
+      connection.disconnect(false, { deadlineMs: second })
+      t.mock.timers.tick(199)
+      await turns()
+      assert.deepEqual([connection.state, connection.signal.aborted], ['draining', false])
+      t.mock.timers.tick(1)
+      assert.deepEqual([connection.state, connection.signal.aborted], ['closed', true])
+      door.open()
+      await isGone(client)
+      await connection.closed
+    })
+
+  it('C11 a deadline that never comes is cleared with the connection', async (t) => {
+    const { transmitting } = await onSocket(t, { plugin: actedDisk({}) })
+    const { client, connection } = await transmitting()
+    connection.disconnect(false, { deadlineMs: 2 ** 31 - 1 })
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+    const before = timers()
+    client.sendRequest(disc)
+    await connection.closed
+    assert.equal(timers(), before - 1)
+  })
+})
+
 describe('C12 memory that was lent for a write which never came changes nothing', () => {
   const size = 256 * 1024
   const large = encodeRequest({ type: NBD_CMD_WRITE, length: size, payload: Buffer.alloc(size, 'x') })
@@ -710,4 +925,30 @@ describe('C12 memory that was lent for a write which never came changes nothing'
         const [reply] = await living.request({ type: NBD_CMD_READ, length: size })
         assert.ok(reply?.data.equals(Buffer.alloc(size, byte)))
       })
+})
+
+describe('a connection tells of itself', () => {
+  it('as JSON: who it is, since when, and what was done for it', async (t) => {
+    const begun = Date.now()
+    const fail = () => {
+      throw new NbdError('EIO', 'no')
+    }
+    const { transmitting } = await onSocket(t, { plugin: actedDisk({ flush: fail }) })
+    const { client, connection } = await transmitting({ name: 'disk' })
+    for (const request of [read(1, 0, 4096), read(2), write(3, 0, 1024), { type: NBD_CMD_FLUSH, cookie: 4 }])
+      await client.request(request)
+    const { since, peer, ...rest } = JSON.parse(JSON.stringify(connection))
+    assert.ok(Date.parse(since) >= begun && Date.parse(since) <= Date.now())
+    assert.equal(peer.family, 'unix')
+    assert.deepEqual(rest, {
+      id: 1,
+      state: 'transmission',
+      exportName: 'disk',
+      readOnly: false,
+      tls: false,
+      requests: 4,
+      bytesRead: 4608,
+      bytesWritten: 1024,
+    })
+  })
 })

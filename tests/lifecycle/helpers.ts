@@ -33,15 +33,15 @@ export interface Visit {
   readonly server: ServerContext
 }
 type Operation = 'read' | 'write' | 'flush' | 'trim' | 'zero' | 'cache' | 'extents' | 'close'
-export type Action = (visit: Visit) => MaybePromise<void>
+export type Action = (visit: Visit) => MaybePromise<unknown>
 
 /** What to do in each callback, before it answers as a disk does. What is left out answers at once. */
 export interface Actions extends Partial<Record<Operation, Action>> {
   readonly setup?: (server: ServerContext) => MaybePromise<void>
   readonly ready?: () => MaybePromise<void>
-  readonly accept?: (connection: Connection) => MaybePromise<void>
+  readonly accept?: (connection: Connection) => MaybePromise<unknown>
   readonly exports?: (request: OpenRequest) => MaybePromise<void>
-  readonly open?: (request: OpenRequest) => MaybePromise<void>
+  readonly open?: (request: OpenRequest) => MaybePromise<unknown>
   readonly closeLayer?: () => MaybePromise<void>
 }
 
@@ -61,7 +61,7 @@ export function actedDisk(
       await actions.setup?.(server)
       return {
         ready: () => actions.ready?.(),
-        accept: (connection) => actions.accept?.(connection),
+        accept: (connection) => andThen(actions.accept?.(connection), () => {}),
         async exports(request) {
           await actions.exports?.(request)
           return [{ name: '' }]

@@ -1,4 +1,4 @@
-/** The promises of docs/lifecycle.md about a server, S1 to S10. */
+/** The promises of docs/lifecycle.md about a server, S1 to S12. S13 is in tests/languages. */
 import assert, { AssertionError } from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -527,9 +527,9 @@ describe('S8 devices close outer to inner, once, after the last callback; then e
     client.sendRequest(read(1))
     assert.deepEqual(await answer(client), { cookie: 1, error: NBD_EIO })
     client.stream.end()
-    await isGone(client)
     await turns()
     door.open()
+    await isGone(client)
     await connection.closed
     assert.deepEqual(journal, ['open', 'read 512 at 0', 'read ends', 'close'])
   })
@@ -633,4 +633,77 @@ describe('S10 a crash of a callback ends one request, not the server', () => {
       }
       assert.equal(server.state, 'serving')
     })
+})
+
+describe('S12 before it serves, a server can be stopped whatever setup and ready do', () => {
+  const never = () => new Promise<void>(() => {})
+  const hanging: [
+    what: string,
+    named: RegExp,
+    closed: string[],
+    actions: Actions,
+    setup?: () => Promise<void>,
+  ][] = [
+    ['setup of the plugin', /^disk: setup was called/, [], { setup: never }],
+    ['ready of the plugin', /^disk: ready was called/, ['close outer', 'close disk'], { ready: never }],
+    ['setup of a filter', /^outer: setup was called/, ['close disk'], {}, never],
+  ]
+  for (const [what, named, closed, actions, setup] of hanging)
+    it(`S12 ${what} never settles: when the grace is over, what was set up is closed`, async (t) => {
+      const journal: string[] = []
+      const { log, errors } = collectedLog()
+      const path = join(scratch(t), 'socket')
+      const outer = filter('outer', journal)
+      const filters = [
+        setup === undefined
+          ? outer
+          : { ...outer, definition: { ...outer.definition, setup: () => setup().then(() => ({})) } },
+      ]
+      const server = createServer({ plugin: actedDisk(actions, journal), filters, log })
+      const listening = server.listen({ path })
+      await turns()
+      const stopped = server.shutdown({ graceMs: 1 })
+      await assert.rejects(listening, StuckError)
+      await assert.rejects(stopped, (error) => error instanceof StuckError && named.test(error.message))
+      assert.equal(server.state, 'stopped')
+      assert.deepEqual(journal, closed)
+      assert.equal(errors.length, 1)
+      assert.ok(!existsSync(path))
+    })
+
+  it('S12 a second shutdown, which is shorter, is waited for no longer', async () => {
+    const server = createServer({ plugin: actedDisk({ ready: never }) })
+    const ready = server.ready()
+    await turns()
+    void server.shutdown().catch(() => {})
+    void server.shutdown({ graceMs: 0 }).catch(() => {})
+    await assert.rejects(ready, StuckError)
+  })
+
+  it('S12 a layer that is set up when nobody waits any more is closed', async () => {
+    const journal: string[] = []
+    const door = new Door()
+    const server = createServer({ plugin: actedDisk({ setup: door.wait }, journal) })
+    const ready = server.ready()
+    await door.reached
+    await assert.rejects(server.shutdown({ graceMs: 1 }), StuckError)
+    await assert.rejects(ready, StuckError)
+    assert.deepEqual(journal, [])
+    door.open()
+    await until(() => journal.length > 0)
+    assert.deepEqual(journal, ['close disk'])
+  })
+
+  it('S12 a close that hangs behind a refusal does not hold up who waits for the server', async () => {
+    const { log, errors } = collectedLog()
+    const refuse = () => {
+      throw new ConfigError('not today')
+    }
+    const server = createServer({ plugin: actedDisk({ ready: refuse, closeLayer: never }), log })
+    const ready = server.ready()
+    await turns()
+    await assert.rejects(server.shutdown({ graceMs: 1 }), StuckError)
+    await assert.rejects(ready, StuckError)
+    assert.match(errors.join(), /disk: close was called/)
+  })
 })

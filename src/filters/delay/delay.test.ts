@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { type TestContext, test } from 'node:test'
+import type { ConnectionState } from '../../api/connection.js'
 import { type Device, type DeviceInit, HOLE, ZERO } from '../../api/device.js'
 import { ConfigError } from '../../api/errors.js'
 import { defineFilter, definePlugin } from '../../api/plugin.js'
@@ -48,10 +49,17 @@ function ram(extra: Partial<DeviceInit> = {}) {
 
 function client() {
   const controller = new AbortController()
-  const connection = { ...noConnection, id: 1, signal: controller.signal }
+  const state: ConnectionState = 'transmission'
+  const connection = { ...noConnection, id: 1, signal: controller.signal, state: state as ConnectionState }
   return {
     connection,
-    drop: () => controller.abort(),
+    /** By force: as the server does it, it is closed before its signal fires. */
+    drop() {
+      connection.state = 'closed'
+      controller.abort()
+    },
+    /** It ends its side, and may still read. */
+    askNoMore: () => controller.abort(),
     listeners: () => getEventListeners(controller.signal, 'abort').length,
   }
 }
@@ -217,11 +225,26 @@ test('delay ends at once with ESHUTDOWN when the client is dropped, and nothing 
   const { connection, drop, listeners } = client()
   const device = await openDevice(plugin, [delay({ read: 2 ** 31 - 1 })], { connection })
   const answers = Array.from({ length: 20 }, () => read(device))
-  assert.equal(listeners(), 20)
+  assert.equal(listeners(), 1)
   drop()
   for (const answer of answers) await assert.rejects(answer, { code: 'ESHUTDOWN' })
   assert.equal(listeners(), 0)
   assert.deepEqual(calls, ['open'])
+  await device.close()
+})
+
+test('delay ends when the client asks no more, and the requests go on', async () => {
+  const { plugin, calls } = ram()
+  const { connection, askNoMore } = client()
+  const device = await openDevice(plugin, [delay({ read: 2 ** 31 - 1 })], { connection })
+  const answers = [read(device), read(device)]
+  askNoMore()
+  assert.deepEqual(
+    (await Promise.all(answers)).map(({ length }) => length),
+    [512, 512],
+  )
+  await read(device)
+  assert.deepEqual(calls, ['open', 'read', 'read', 'read'])
   await device.close()
 })
 

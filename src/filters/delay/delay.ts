@@ -36,16 +36,16 @@ export default defineFilter({
     close: param.delay({ default: 0, keys: ['delay-close'], doc: 'Delay of a graceful close.' }),
   },
   workers: true,
-  setup({ changes, write = changes, zero = changes, trim = changes, fastZero, ...delays }) {
+  setup({ changes, write = changes, zero = changes, trim = changes, fastZero, ...delays }, { stopping }) {
     return {
       async open(request, next) {
-        const { signal } = request.connection
-        if (delays.open > 0) await sleep(delays.open, signal)
+        const wait = (ms: number) => sleep(ms, request.connection, stopping)
+        if (delays.open > 0) await wait(delays.open)
         const device = await next(request)
 
         /** Without a delay it is the inner function itself. */
         const after = <A extends unknown[], R>(ms: number, operation: (...args: A) => MaybePromise<R>) =>
-          ms === 0 ? operation : (...args: A) => sleep(ms, signal).then(() => operation(...args))
+          ms === 0 ? operation : (...args: A) => wait(ms).then(() => operation(...args))
 
         const slowZero = after(zero, device.zero)
         const refuseFast = zero > 0 && !fastZero && device.can.zero !== 'none'
@@ -70,7 +70,7 @@ export default defineFilter({
                   Object.entries(device.contexts).map(([name, runs]) => [name, after(delays.extents, runs)]),
                 ),
           // A client that was dropped is not waited for, also when that happens during the delay.
-          close: delays.close === 0 ? device.close : () => sleep(delays.close, signal).catch(() => {}),
+          close: delays.close === 0 ? device.close : () => wait(delays.close).catch(() => {}),
         }
       },
     }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { openDevice } from '../../testing/index.js'
-import { listFiles } from './directory.js'
+import { DirectoryList, listFiles } from './directory.js'
 import file from './file.js'
 
 const onUnix = { skip: process.platform === 'win32' ? 'there is no such thing on Windows' : false }
@@ -42,6 +42,40 @@ async function mixed(t: TestContext): Promise<string> {
 
 test('dir lists files and links to files, sorted by name', onUnix, async (t) => {
   assert.deepEqual(await listFiles(await mixed(t)), [{ name: 'a' }, { name: 'b' }, { name: 'link' }])
+})
+
+test('a name that is not UTF-8 is not listed, and spoils nothing', onLinux, async (t) => {
+  const directory = temporary(t)
+  for (const name of ['a', 'z']) image(directory, name)
+  const bad = (bytes: number[]) => Buffer.concat([Buffer.from(`${directory}/bad`), Buffer.of(...bytes)])
+  for (const bytes of [[0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80]]) writeFileSync(bad(bytes), '')
+  assert.deepEqual(await listFiles(directory), [{ name: 'a' }, { name: 'z' }])
+  // The character that stands for what is no character may be in a name, too.
+  image(directory, 'bad\ufffd')
+  assert.deepEqual(await listFiles(directory), [{ name: 'a' }, { name: 'bad\ufffd' }, { name: 'z' }])
+})
+
+test('the first 10,000 names of a directory are listed, whatever the order in which they are found', async (t) => {
+  const directory = temporary(t)
+  const names = Array.from({ length: 10_010 }, (_, index) => `${index}`.padStart(5, '0'))
+  for (const name of names) writeFileSync(join(directory, name), '')
+  const listed = (await listFiles(directory)).map(({ name }) => name)
+  assert.deepEqual(listed, names.slice(0, 10_000))
+})
+
+test('clients that ask at the same time share a list, which is not older than what they asked', async (t) => {
+  const directory = temporary(t)
+  const list = new DirectoryList(directory)
+  const first = list.read()
+  // It has begun.
+  await Promise.resolve()
+  await Promise.resolve()
+  image(directory, 'new')
+  const [one, two] = [list.read(), list.read()]
+  assert.equal(one, two)
+  await first
+  assert.deepEqual(await two, [{ name: 'new' }])
+  assert.notEqual(list.read(), two)
 })
 
 test('a directory that is gone cannot be listed, and its path is not told', async (t) => {

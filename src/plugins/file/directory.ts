@@ -1,6 +1,6 @@
 /** The files of a directory as exports: those directly inside, also through symbolic links. */
 import type { Dirent } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { opendir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
@@ -9,19 +9,67 @@ import type { Export } from '../../api/plugin.js'
 import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
 
-/** Sorted by name. */
-export async function listFiles(directory: string): Promise<Export[]> {
-  const entries = await entriesOf(directory)
-  const served = await Promise.all(
-    entries.map((entry) => entry.isFile() || isServed(join(directory, entry.name))),
-  )
-  const names = entries.filter((_, index) => served[index]).map((entry) => entry.name)
-  return names.sort().map((name) => ({ name }))
+/** More are never listed to a client; the memory for the names of a larger directory is bounded. */
+const namesMax = 10_000
+/** Entries that the system is asked for at once: between two times others have their turn. */
+const batch = 256
+
+/**
+ * The files of a directory, sorted by name: the first of them where there are too many. Clients that ask at the
+ * same time share a list, which is never older than what they asked.
+ */
+export class DirectoryList {
+  readonly #directory: string
+  #running: Promise<unknown> = Promise.resolve()
+  /** Not begun yet. */
+  #next: Promise<readonly Export[]> | undefined
+
+  constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  read(): Promise<readonly Export[]> {
+    if (this.#next === undefined) {
+      const list = this.#running.then(() => {
+        this.#next = undefined
+        return listFiles(this.#directory)
+      })
+      this.#next = list
+      this.#running = list.catch(() => {})
+    }
+    return this.#next
+  }
 }
 
-async function entriesOf(directory: string): Promise<Dirent[]> {
+export async function listFiles(directory: string): Promise<readonly Export[]> {
+  let names = new Set<string>()
+  for await (const entries of batches(directory)) {
+    const served = await Promise.all(
+      entries.map((entry) =>
+        // A name that is not UTF-8 is not what Node made of it: there is no such file.
+        entry.isFile() && !entry.name.includes('\ufffd') ? true : isServed(join(directory, entry.name)),
+      ),
+    )
+    for (const [index, { name }] of entries.entries()) if (served[index]) names.add(name)
+    if (names.size > 2 * namesMax) names = new Set(first(names))
+  }
+  return first(names).map((name) => ({ name }))
+}
+
+function first(names: ReadonlySet<string>): string[] {
+  return [...names].sort().slice(0, namesMax)
+}
+
+async function* batches(directory: string): AsyncGenerator<Dirent[]> {
   try {
-    return await readdir(fsPath(directory), { withFileTypes: true })
+    let entries: Dirent[] = []
+    for await (const entry of await opendir(fsPath(directory), { bufferSize: batch })) {
+      entries.push(entry)
+      if (entries.length < batch) continue
+      yield entries
+      entries = []
+    }
+    yield entries
   } catch (error) {
     throw new NbdError('EIO', `the directory cannot be listed: ${codeOf(error)}`, { cause: error })
   }

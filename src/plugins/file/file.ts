@@ -4,7 +4,7 @@ import { ConfigError, messageOf } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { definePlugin, type PluginInstance } from '../../api/plugin.js'
 import { libc, whyNoLibc } from '../../lib/libc.js'
-import { listFiles, openNamed } from './directory.js'
+import { DirectoryList, openNamed } from './directory.js'
 import { fileDisk } from './disk.js'
 import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
 import { Patience } from './patience.js'
@@ -71,11 +71,14 @@ export default definePlugin({
     const missing = whyNoLibc()
     if (missing !== undefined && log.debugging) log.debug(`no holes are seen or made: ${missing}`)
 
-    const serveDirectory = (directory: string): PluginInstance => ({
-      exports: () => listFiles(directory),
-      open: async ({ exportName, readOnly }) =>
-        fileDisk(await openNamed(directory, exportName, readOnly, log), options),
-    })
+    const serveDirectory = (directory: string): PluginInstance => {
+      const list = new DirectoryList(directory)
+      return {
+        exports: () => list.read(),
+        open: async ({ exportName, readOnly }) =>
+          fileDisk(await openNamed(directory, exportName, readOnly, log), options),
+      }
+    }
     if (dir !== undefined) return serveDirectory(await checkDirectory(dir))
     if (dirfd !== undefined) return serveDirectory(await checkDirFd(dirfd))
     if (file !== undefined) {

@@ -2,21 +2,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection, Peer } from '../../api/connection.js'
+import { noConnection } from '../../chain/setup.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import info from './info.js'
 
 /** A client at the other end of `peer`. */
 function client(peer: Peer): Connection {
   return {
+    ...noConnection,
     id: 1,
     peer,
     state: 'options',
-    signal: new AbortController().signal,
-    closed: new Promise(() => {}),
-    exportName: '',
-    readOnly: false,
-    tls: false,
-    disconnect() {},
   }
 }
 

@@ -1,0 +1,98 @@
+/** The bytes of a handshake, both ways: what a client sends ahead is bounded, and so is what it does not take. */
+import type { BusyPoll } from '../lib/busy-poll.js'
+import { ByteQueue } from '../protocol/byte-queue.js'
+import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
+import type { Transport } from './transport.js'
+
+/** What Node keeps of a reply that waits, beside its bytes. */
+const replyCost = 512
+
+/** Replies of handshakes that clients have not taken, for all connections of a server, in bytes. */
+export interface Untaken {
+  bytes: number
+}
+
+export class HandshakeStream {
+  readonly #transport: Transport
+  readonly #all: Untaken
+  readonly #busyPoll: BusyPoll
+  readonly #queue = new ByteQueue()
+  /** False while a client that sends too much ahead is held back. */
+  #reading = true
+  /** Of this client. */
+  #untakenBytes = 0
+  #roomCame: (() => void) | undefined
+  #over: Error | undefined
+  #gone = false
+
+  constructor(transport: Transport, all: Untaken, busyPoll: BusyPoll) {
+    this.#transport = transport
+    this.#all = all
+    this.#busyPoll = busyPoll
+  }
+
+  /** Bytes came, which are copied. False: no more for now. */
+  received(bytes: Uint8Array): boolean {
+    this.#queue.push(bytes)
+    this.#reading = this.#queue.wanted || this.#queue.length <= aheadBytesMax
+    return this.#reading
+  }
+
+  /** Resolves with the next `length` bytes. One at a time, as `send`; both reject when the handshake is over. */
+  take(length: number): Promise<Buffer> {
+    const bytes = this.#queue.take(length)
+    if (!this.#reading) {
+      this.#reading = true
+      this.#transport.resume()
+    }
+    return bytes
+  }
+
+  /** All that came and was not taken. */
+  takeRest(): Buffer {
+    return this.#queue.takeRest()
+  }
+
+  /** Resolves when the client may be sent more. */
+  async send(bytes: Uint8Array): Promise<void> {
+    if (this.#over) throw this.#over
+    const cost = bytes.length + replyCost
+    this.#count(cost)
+    this.#transport.stream.write(bytes, () => {
+      this.#count(-cost)
+      if (this.#hasRoom) this.#roomCame?.()
+    })
+    this.#busyPoll.expect()
+    if (!this.#hasRoom)
+      await new Promise<void>((resolve) => {
+        this.#roomCame = resolve
+      })
+    if (this.#over) throw this.#over
+  }
+
+  /** Nothing more is taken or sent: whoever waits is told so. */
+  end(error: Error): void {
+    this.#over ??= error
+    this.#queue.end(error)
+    this.#roomCame?.()
+  }
+
+  /** The stream is gone, and holds nothing. */
+  streamGone(): void {
+    this.#count(-this.#untakenBytes)
+    this.#gone = true
+  }
+
+  /** Where all clients have left much untaken, each has to take what it was sent before it is sent more. */
+  get #hasRoom(): boolean {
+    const { writableLength } = this.#transport.stream
+    const isLittle = this.#untakenBytes <= untakenBytesMax && this.#all.bytes <= untakenTotalBytesMax
+    return writableLength === 0 || isLittle
+  }
+
+  #count(bytes: number): void {
+    if (this.#gone) return
+    this.#untakenBytes += bytes
+    this.#all.bytes += bytes
+  }
+}

@@ -1,0 +1,36 @@
+/** What all connections of a server have in common. */
+import type { Duplex } from 'node:stream'
+import type { Peer } from '../api/connection.js'
+import type { Log } from '../api/log.js'
+import type { Link } from '../chain/open.js'
+import type { BusyPoll } from '../lib/busy-poll.js'
+import type { BufferPool } from './buffer-pool.js'
+import type { Gate } from './concurrency.js'
+import type { ListBudget } from './export-list.js'
+import type { HandshakeSettings } from './handshake.js'
+import type { Untaken } from './handshake-stream.js'
+import type { HangUpWatch } from './hang-up-watch.js'
+import type { MemoryBudget } from './memory-budget.js'
+import type { Turns } from './turns.js'
+
+export interface Host {
+  readonly links: readonly Link[]
+  readonly readOnly: boolean
+  readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
+  readonly pool: BufferPool
+  readonly busyPoll: BusyPoll
+  readonly budget: MemoryBudget
+  readonly hangUps: HangUpWatch
+  /** Of the handshakes. */
+  readonly lists: ListBudget
+  readonly untaken: Untaken
+  readonly turns: Turns
+  /** Makes a stream take more at once, where that can be. */
+  widen(stream: Duplex): void
+  readonly log: Log
+  /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
+  gate(): Gate
+}
+
+/** Tells who is at the other end of a stream. */
+export type PeerOf = (stream: Duplex) => Peer

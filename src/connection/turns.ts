@@ -1,0 +1,52 @@
+/** How long the handshakes of all clients may work in one turn of the event loop, in ms. */
+const turnMs = 1
+
+/** The clock and the event loop: others in a test. */
+export interface Loop {
+  /** In ms. */
+  now(): number
+  /** Calls back in the next turn. */
+  next(callback: () => void): void
+}
+
+const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
+
+/**
+ * Bounds the work of handshakes in one turn of the event loop, however many options clients send ahead: the
+ * handshakes take turns, and clients in the transmission phase hardly notice.
+ */
+export class Turns {
+  readonly #loop: Loop
+  #waiting: { readonly who: object; readonly go: () => void }[] = []
+  /** Whose turn it is: undefined while there is time for everybody. */
+  #whose: object | undefined
+  #counting = false
+  #until = 0
+
+  constructor(loop: Loop = realLoop) {
+    this.#loop = loop
+  }
+
+  /** Asked before each piece of work. Undefined: go on; else it resolves when the turn of `who` comes. */
+  next(who: object): Promise<void> | undefined {
+    const now = this.#loop.now()
+    if (!this.#counting) {
+      this.#counting = true
+      this.#until = now + turnMs
+      this.#loop.next(this.#nextTurn)
+    }
+    const mayGoOn = this.#whose === undefined || this.#whose === who
+    if (mayGoOn && now < this.#until) return undefined
+    return new Promise((go) => this.#waiting.push({ who, go }))
+  }
+
+  #nextTurn = (): void => {
+    const first = this.#waiting.shift()
+    this.#whose = first?.who
+    this.#counting = first !== undefined
+    if (first === undefined) return
+    this.#until = this.#loop.now() + turnMs
+    this.#loop.next(this.#nextTurn)
+    first.go()
+  }
+}
