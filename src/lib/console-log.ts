@@ -17,7 +17,7 @@ export interface ConsoleLogOptions {
  * A log for {@link ServerOptions.log}: the one that the program uses. Each message begins a line, and
  * whatever a client puts into it, it looks like no other.
  *
- * @example createServer({ plugin: memory({ size: '1G' }), log: consoleLog({ verbose: true }) })
+ * @example const log = consoleLog({ verbose: true })
  */
 export function consoleLog({
   verbose = false,
