@@ -1,5 +1,6 @@
 /** A thousand bad clients beside a good one: `npm run hostile -- --help` says what it does. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -48,7 +49,8 @@ async function main(): Promise<void> {
   const chosen = kinds.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
   if (chosen.length === 0) throw new Error(`no kind has "${words.join('" or "')}" in its name`)
   cleanUpAtTheEnd()
-  const where = `${sentence(await machine())} ${clients} bad clients, ${seconds} s for each kind.`
+  const load = `The load average was ${loadavg()[0]?.toFixed(1)} before.`
+  const where = `${sentence(await machine())} ${clients} bad clients, ${seconds} s for each kind. ${load}`
   console.log(`# ${where}`)
   const table = [columns]
   for (const kind of [undefined, ...chosen]) {
