@@ -42,15 +42,20 @@ export interface Libc {
   seekData(fd: number, offset: number): number | undefined
   /** Where the next hole at or after `offset` begins: the end of the file is one; undefined from there on. */
   seekHole(fd: number, offset: number): number | undefined
+  /** The same on another thread: where metadata comes from a slow disk, or over a network. */
+  readonly inThread: {
+    seekData(fd: number, offset: number): Promise<number | undefined>
+    seekHole(fd: number, offset: number): Promise<number | undefined>
+  }
   /** The size in bytes of a block device, which `stat` does not tell. */
-  seekEnd(fd: number): number
+  seekEnd(fd: number): Promise<number>
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
   /** A `length` of 0 is to the end of the file. */
   fadvise(fd: number, offset: number, length: number, advice: number): Promise<void>
   /** Tells a block device that a range is no longer needed. */
   discard(fd: number, offset: number, length: number): Promise<void>
   /** Whether a block device is a spinning disk. */
-  isRotational(fd: number): boolean
+  isRotational(fd: number): Promise<boolean>
   /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
   setSendBuffer(fd: number, bytes: number): void
   /** The ends of a new pipe, which programs that are started do not get unless they are given them. */
@@ -182,7 +187,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     call: Native<A>,
     args: A,
     failure = (result: number) => (result < 0 ? koffi.errno() : 0),
-  ): Promise<void> {
+  ): Promise<number> {
     return new Promise((resolve, reject) => {
       const done = (error: unknown, result: number) => {
         // Before anything else: the next call would overwrite it.
@@ -191,7 +196,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
         if (errno === EINTR) return start()
         if (error) reject(error)
         else if (errno !== 0) reject(errnoError(koffi, errno, call.info.name))
-        else resolve()
+        else resolve(result)
         waiting.shift()?.()
       }
       const start = () => {
@@ -213,6 +218,15 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     const errno = koffi.errno()
     if (errno === ENXIO) return undefined
     throw errnoError(koffi, errno, 'lseek')
+  }
+
+  async function seekLater(fd: number, offset: number, whence: number): Promise<number | undefined> {
+    try {
+      return await later(lseek, [fd, offset, whence])
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENXIO') return undefined
+      throw error
+    }
   }
 
   // One for all calls, as they are synchronous: filling it costs a third of what a koffi struct does. A small
@@ -248,14 +262,20 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     },
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
-    seekEnd: (fd) => seek(fd, 0, SEEK_END) ?? 0,
-    fallocate: (fd, mode, offset, length) => later(fallocate, [fd, mode, offset, length]),
-    fadvise: (fd, offset, length, advice) => later(fadvise, [fd, offset, length, advice], (errno) => errno),
+    inThread: {
+      seekData: (fd, offset) => seekLater(fd, offset, SEEK_DATA),
+      seekHole: (fd, offset) => seekLater(fd, offset, SEEK_HOLE),
+    },
+    seekEnd: (fd) => later(lseek, [fd, 0, SEEK_END]),
+    fallocate: (fd, mode, offset, length) => done(later(fallocate, [fd, mode, offset, length])),
+    fadvise: (fd, offset, length, advice) =>
+      done(later(fadvise, [fd, offset, length, advice], (errno) => errno)),
     discard: (fd, offset, length) =>
-      later(ioctl, [fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length))]),
-    isRotational(fd) {
+      done(later(ioctl, [fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length))])),
+    async isRotational(fd) {
       const answer = new Uint16Array(1)
-      return ioctl(fd, BLKROTATIONAL, answer) === 0 && answer[0] !== 0
+      await later(ioctl, [fd, BLKROTATIONAL, answer], () => 0)
+      return answer[0] !== 0
     },
     setSendBuffer(fd, bytes) {
       if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4) < 0)
@@ -293,6 +313,10 @@ function declareOptional<F>(declare: () => F): F | undefined {
   } catch {
     return undefined
   }
+}
+
+async function done(result: Promise<unknown>): Promise<void> {
+  await result
 }
 
 /** As Node's own: `ENOSPC: no space left on device, fallocate`. */

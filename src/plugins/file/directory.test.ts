@@ -44,6 +44,28 @@ test('dir lists files and links to files, sorted by name', onUnix, async (t) => 
   assert.deepEqual(await listFiles(await mixed(t)), [{ name: 'a' }, { name: 'b' }, { name: 'link' }])
 })
 
+test('names that are no UTF-8 are not listed, and spoil the list for no other', onLinux, async (t) => {
+  const directory = temporary(t)
+  image(directory, 'good')
+  writeFileSync(Buffer.concat([Buffer.from(join(directory, 'bad')), Buffer.of(0xff)]), '')
+  assert.deepEqual(await listFiles(directory), [{ name: 'good' }])
+})
+
+test('others are let in while a large directory is listed', async (t) => {
+  const directory = temporary(t)
+  for (let number = 0; number < 2000; number++) writeFileSync(join(directory, `disk-${number}`), '')
+  let turns = 0
+  const count = () => {
+    turns++
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  assert.equal((await listFiles(directory)).length, 2000)
+  clearImmediate(next)
+  // A turn for each few hundred entries, at the least.
+  assert.ok(turns >= 7, `${turns}`)
+})
+
 test('a directory that is gone cannot be listed, and its path is not told', async (t) => {
   await assert.rejects(listFiles(join(temporary(t), 'missing')), {
     code: 'EIO',

@@ -1,30 +1,40 @@
 /** The files of a directory as exports: those directly inside, also through symbolic links. */
-import type { Dirent } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { opendir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Export } from '../../api/plugin.js'
+import { isRemotePath } from '../../lib/file-system.js'
 import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
 
 /** Sorted by name. */
 export async function listFiles(directory: string): Promise<Export[]> {
-  const entries = await entriesOf(directory)
-  const served = await Promise.all(
-    entries.map((entry) => entry.isFile() || isServed(join(directory, entry.name))),
-  )
-  const names = entries.filter((_, index) => served[index]).map((entry) => entry.name)
-  return names.sort().map((name) => ({ name }))
-}
-
-async function entriesOf(directory: string): Promise<Dirent[]> {
+  const names: string[] = []
   try {
-    return await readdir(fsPath(directory), { withFileTypes: true })
+    // What is not UTF-8 was replaced: no client could ask for that name.
+    for await (const { name, isFile } of entriesOf(directory))
+      if (!name.includes('\ufffd') && (isFile || (await isServed(join(directory, name))))) names.push(name)
   } catch (error) {
     throw new NbdError('EIO', `the directory cannot be listed: ${codeOf(error)}`, { cause: error })
   }
+  return names.sort().map((name) => ({ name }))
+}
+
+/** So many entries are read in a row. A directory of 100,000, read at once, would hold up everybody. */
+const batchEntries = 256
+
+/**
+ * Where a file system does not tell what an entry is, Node looks, on the event loop. Of a remote one nothing
+ * but the names is asked.
+ */
+async function* entriesOf(directory: string): AsyncGenerator<{ name: string; isFile: boolean }> {
+  if (await isRemotePath(fsPath(directory)))
+    for (const name of await readdir(fsPath(directory))) yield { name, isFile: false }
+  else
+    for await (const entry of await opendir(fsPath(directory), { bufferSize: batchEntries }))
+      yield { name: entry.name, isFile: entry.isFile() }
 }
 
 /** False also for what went away meanwhile, and for a symbolic link to nothing. */
