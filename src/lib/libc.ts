@@ -2,6 +2,7 @@
  * The calls of the C library that Node lacks, through the optional package koffi. Nothing is loaded before
  * first use. What may wait runs on koffi's threads and gives a Promise; the rest answers at once.
  */
+import { closeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { getSystemErrorMap } from 'node:util'
 import { messageOf } from '../api/errors.js'
@@ -56,6 +57,10 @@ export interface Libc {
   discard(fd: number, offset: number, length: number): Promise<void>
   /** Whether a block device is a spinning disk. */
   isRotational(fd: number): Promise<boolean>
+  /** A new socket that sends datagrams to the Unix socket at a path. */
+  datagramsTo(path: string): number
+  /** Sends what a socket takes at once, and returns how many bytes; undefined when that is none. */
+  sendNoWait(fd: number, bytes: Uint8Array): number | undefined
   /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
   setSendBuffer(fd: number, bytes: number): void
   /** The ends of a new pipe, which programs that are started do not get unless they are given them. */
@@ -135,6 +140,11 @@ const SO_SNDBUF = 7
 const SO_PEERCRED = 17
 const POLLERR = 8
 const POLLHUP = 16
+const AF_UNIX = 1
+const SOCK_DGRAM = 2
+const SOCK_CLOEXEC = 0o2000000
+const MSG_DONTWAIT = 0x40
+const MSG_NOSIGNAL = 0x4000
 const F_DUPFD_CLOEXEC = 1030
 const O_CLOEXEC = 0o2000000
 const BLKDISCARD = 0x1277
@@ -170,6 +180,15 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   )
   const poll = declare<[fds: Uint32Array, count: number, timeoutMs: number]>(
     'int poll(void *fds, unsigned long count, int timeout)',
+  )
+  const socket = declare<[family: number, type: number, protocol: number]>(
+    'int socket(int family, int type, int protocol)',
+  )
+  const connect = declare<[fd: number, address: Uint8Array, length: number]>(
+    'int connect(int fd, void *address, uint32_t length)',
+  )
+  const send = declare<[fd: number, bytes: Uint8Array, length: number, flags: number]>(
+    'int64_t send(int fd, void *bytes, size_t length, int flags)',
   )
   const preadv2 = declareOptional(() =>
     declare<[fd: number, iov: number, count: number, offset: number, flags: number]>(
@@ -276,6 +295,22 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
       const answer = new Uint16Array(1)
       await later(ioctl, [fd, BLKROTATIONAL, answer], () => 0)
       return answer[0] !== 0
+    },
+    datagramsTo(path) {
+      const address = Buffer.concat([Uint8Array.of(AF_UNIX, 0), Buffer.from(`${path}\0`)])
+      const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+      if (fd < 0) throw errnoError(koffi, koffi.errno(), 'socket')
+      if (connect(fd, address, address.length) === 0) return fd
+      const errno = koffi.errno()
+      closeSync(fd)
+      throw errnoError(koffi, errno, 'connect')
+    },
+    sendNoWait(fd, bytes) {
+      const count = send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL)
+      if (count >= 0) return count
+      const errno = koffi.errno()
+      if (errno === EAGAIN || errno === koffi.os.errno.ENOBUFS) return undefined
+      throw errnoError(koffi, errno, 'send')
     },
     setSendBuffer(fd, bytes) {
       if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4) < 0)
