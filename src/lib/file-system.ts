@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises'
+import { access, statfs } from 'node:fs/promises'
 
 /**
  * File systems whose calls wait for another machine or for a program of a user, from the kernel's magic.h:
@@ -23,4 +23,12 @@ export async function isRemotePath(path: string | Buffer): Promise<boolean> {
   } catch {
     return false
   }
+}
+
+/** False too where it cannot be seen. Never asked on the event loop: the directory may be a slow disk's. */
+export function fileExists(path: string | Buffer): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
 }

@@ -11,7 +11,7 @@ export function writeStandard(fd: 1 | 2, text: string | Uint8Array): void {
   let writer = writers.get(fd)
   if (writer === undefined) {
     if (writers.size === 0) process.once('exit', endStandard)
-    writer = new LineWriter(outletOf(fd), { dropped: (lines) => `${droppedLines(lines)}\n` })
+    writer = new LineWriter(outletOf(fd), { dropped: (lines) => `nbdkit-ts: ${droppedLines(lines)}\n` })
     writers.set(fd, writer)
   }
   writer.write(text)
