@@ -53,14 +53,16 @@ test('names that are no UTF-8 are not listed, and spoil the list for no other', 
 
 test('others are let in while a large directory is listed', async (t) => {
   const directory = temporary(t)
-  for (let number = 0; number < 2000; number++) writeFileSync(join(directory, `disk-${number}`), '')
+  for (let number = 0; number < 2500; number++) writeFileSync(join(directory, `disk-${number}`), '')
   let turns = 0
   const count = () => {
     turns++
     next = setImmediate(count)
   }
   let next = setImmediate(count)
-  assert.equal((await listFiles(directory)).length, 2000)
+  const names = (await listFiles(directory)).map(({ name }) => name)
+  assert.equal(names.length, 2500)
+  assert.deepEqual(names, [...names].sort())
   clearImmediate(next)
   // A turn for each few hundred entries, at the least.
   assert.ok(turns >= 7, `${turns}`)

@@ -5,6 +5,7 @@ import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Export } from '../../api/plugin.js'
+import { inPieces } from '../../api/turns.js'
 import { isRemotePath } from '../../lib/file-system.js'
 import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
@@ -19,7 +20,42 @@ export async function listFiles(directory: string): Promise<Export[]> {
   } catch (error) {
     throw new NbdError('EIO', `the directory cannot be listed: ${codeOf(error)}`, { cause: error })
   }
-  return names.sort().map((name) => ({ name }))
+  return (await sorted(names)).map((name) => ({ name }))
+}
+
+/** So many names are sorted, or merged, in a row: to sort 100,000 takes 50 ms. */
+const stepNames = 1024
+
+async function sorted(names: readonly string[]): Promise<readonly string[]> {
+  let runs: string[][] = []
+  await inPieces(0, names.length, stepNames, (at, count) => {
+    runs.push(names.slice(at, at + count).sort())
+  })
+  while (runs.length > 1) {
+    const longer: string[][] = []
+    for (let index = 0; index < runs.length; index += 2)
+      longer.push(await merged(runs[index] ?? [], runs[index + 1] ?? []))
+    runs = longer
+  }
+  return runs[0] ?? []
+}
+
+/** Of two sorted lists, one. */
+async function merged(first: readonly string[], second: readonly string[]): Promise<string[]> {
+  const all: string[] = []
+  const rest = [first.values(), second.values()] as const
+  let [a, b] = [rest[0].next(), rest[1].next()]
+  await inPieces(0, first.length + second.length, stepNames, (_, count) => {
+    for (let taken = 0; taken < count; taken++)
+      if (!a.done && (b.done || a.value <= b.value)) {
+        all.push(a.value)
+        a = rest[0].next()
+      } else if (!b.done) {
+        all.push(b.value)
+        b = rest[1].next()
+      }
+  })
+  return all
 }
 
 /** So many entries are read in a row. A directory of 100,000, read at once, would hold up everybody. */
