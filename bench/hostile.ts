@@ -14,12 +14,16 @@ import { parseTarget } from './load-wire.js'
 import { machine, sentence } from './machine.js'
 import { memoryOf } from './proc.js'
 import { type Server, serve } from './servers.js'
+import { stalls } from './stalls.js'
 import { markdownTable } from './table.js'
 
 const help = `npm run hostile -- [options] [WORD...]
 
 Serves a disk in memory on a Unix socket, and lets a good client read beside many bad ones, one kind of them after
 the other, each with a new server. With words, only the kinds with one of them in their name.
+
+With "stalls" for the first word, one client asks for as much as it can, and the longest wait of another is printed;
+further words choose among these rows.
 
   --clients=N  bad clients at once, 1000 unless given
   --seconds=N  how long the good client reads, 10 unless given
@@ -44,6 +48,7 @@ async function main(): Promise<void> {
   const options = { clients: text, seconds: text, save: flag, help: flag }
   const { values, positionals: words } = parseArgs({ options, allowPositionals: true })
   if (values.help) return console.log(help)
+  if (words[0] === 'stalls') return measureStalls(words.slice(1))
   const clients = parseInteger(values.clients ?? '1000', 1, 10_000)
   const seconds = parseInteger(values.seconds ?? '10', 1, 3600)
   const chosen = kinds.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)))
@@ -60,6 +65,12 @@ async function main(): Promise<void> {
     if (outcome.backMs === undefined) process.exitCode = 1
   }
   if (values.save) save(`${where}\n\n${markdownTable(table)}`)
+}
+
+async function measureStalls(words: readonly string[]): Promise<void> {
+  cleanUpAtTheEnd()
+  console.log(`# ${sentence(await machine())}`)
+  if (!(await stalls(words))) process.exitCode = 1
 }
 
 async function measure(kind: Kind | undefined, clients: number, seconds: number): Promise<Outcome> {

@@ -49,6 +49,7 @@ export {
   type ServerState,
   StuckError,
 } from './api/server.js'
+export { inPieces, inTurns } from './api/turns.js'
 export { zeroes } from './api/zeroes.js'
 export { type ConsoleLogOptions, consoleLog } from './lib/console-log.js'
 export { createServer } from './server/server.js'

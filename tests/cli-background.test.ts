@@ -285,18 +285,26 @@ describe('messages of a server in the background', together, () => {
     assert.match(readFileSync(log, 'utf8'), /^nbdkit-ts: error: uncaught: TypeError: Cannot read/)
   })
   it('are discarded without koffi, which is told before', async (t) => {
-    const hook = `import { register } from 'node:module'
-const text = "export async function resolve(name, context, next) {" +
-  "if (name === 'koffi') throw new Error('not here'); return next(name, context) }"
-register('data:text/javascript,' + encodeURIComponent(text))`
+    const hook = `import Module from 'node:module'
+const load = Module._load
+Module._load = (name, ...more) => {
+  if (name === 'koffi') throw new Error('not here')
+  return load(name, ...more)
+}`
     const cwd = newDirectory({ 'hook.mjs': hook })
     const env = { NODE_OPTIONS: `--import=${join(cwd, 'hook.mjs')}` }
     const { status, stderr } = await run(['-U', 's', '-P', 'pid', 'null'], { cwd, env })
     t.after(() => stop(pidIn(cwd)))
-    assert.match(stderr, /^nbdkit-ts: warning: messages will be discarded: .*"npm install koffi"\n$/)
+    assert.match(
+      stderr,
+      /^nbdkit-ts: warning: messages will be discarded: .*"npm install koffi" \(not here\)\n$/,
+    )
     assert.equal(status, 0)
     const refused = await run(['-f', '--log=syslog', '-U', '-', 'null'], { cwd, env })
-    assert.match(refused.stderr, /^nbdkit-ts: the system log is reached .*"npm install koffi"\n$/)
+    assert.match(
+      refused.stderr,
+      /^nbdkit-ts: the system log cannot be reached: .*"npm install koffi" \(not here\)\n$/,
+    )
     assert.equal(refused.status, 1)
   })
 })

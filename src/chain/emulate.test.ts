@@ -259,6 +259,47 @@ describe('cache by read', () => {
     assert.equal(done, 3)
   })
 
+  test('gives requests in flight, and filters beside the device, memory of their own', async () => {
+    const { device } = noting({
+      can: { cache: 'emulate' },
+      read: async (offset, length, alloc) => {
+        const memory = alloc(length).fill(offset / KiB)
+        await new Promise((resolve) => setImmediate(resolve))
+        return memory
+      },
+    })
+    const seen: number[] = []
+    const outer = filter(device, {
+      async read(offset, length, alloc) {
+        const mine = alloc(length).fill(0xff)
+        const data = await device.read(offset, length, alloc)
+        seen.push(data[0] as number, mine[0] as number)
+        return data
+      },
+    })
+    await Promise.all([1, 2, 3].map((number) => outer.cache(number * KiB, KiB)))
+    assert.deepEqual(seen, [1, 0xff, 2, 0xff, 3, 0xff])
+  })
+
+  test('lets others in between its pieces', async () => {
+    let reads = 0
+    const { device } = noting({
+      can: { cache: 'emulate' },
+      read(_offset, length) {
+        reads++
+        const until = performance.now() + 2
+        while (performance.now() < until);
+        return new Uint8Array(length)
+      },
+    })
+    const done = device.cache(0, 4 * 256 * KiB)
+    assert.ok(isPromise(done))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.ok(reads < 4)
+    await done
+    assert.equal(reads, 4)
+  })
+
   test('fails where a read fails', async () => {
     const cache = cacheByRead(() => Promise.reject(new Error('torn')))
     await assert.rejects(async () => cache(0, 8), new Error('torn'))

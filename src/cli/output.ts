@@ -2,11 +2,11 @@ import { isOnPurpose, placeIn } from '../api/error-text.js'
 import { isA, messageOf, stackOf } from '../api/errors.js'
 import { failureOf } from '../chain/blame.js'
 import { printable } from '../lib/printable.js'
-import { writeAll } from '../lib/write-all.js'
+import { writeStandard } from '../lib/standard-streams.js'
 
 /** Prints lines on standard output. */
 export function print(text: string): void {
-  writeAll(1, `${text}\n`)
+  writeStandard(1, `${text}\n`)
 }
 
 /** What stands before each message. */
@@ -19,7 +19,7 @@ export function nameProgram(name: string): void {
 
 /** Tells the user, on standard error, what went wrong. */
 export function complain(text: string): void {
-  writeAll(2, messageLine(text))
+  writeStandard(2, messageLine(text))
 }
 
 /**

@@ -7,6 +7,7 @@ import { type Server, StuckError } from '../api/server.js'
 import type { Configured } from '../chain/configure.js'
 import { messageLog } from '../lib/message-log.js'
 import { shellQuote } from '../lib/shell-quote.js'
+import { endStandard } from '../lib/standard-streams.js'
 import { createServer } from '../server/server.js'
 import { startCaptive } from './captive.js'
 import { logByFlags, logEnvironment, warnOfUnusedFlags } from './debug-flags.js'
@@ -20,6 +21,7 @@ import { placesToListen } from './places.js'
 import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 import { type Run, stopOnSignals } from './signals.js'
+import { takeStandardStreams } from './standard-streams.js'
 import type { Starter } from './starter.js'
 import { stdioStream } from './stdio.js'
 import type { Served, WorkersOptions } from './workers.js'
@@ -43,6 +45,7 @@ export async function serve(
   warnOfUnusedFlags(settings.debugFlags, layers.plugin.definition.takesDebugFlags === true)
   if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
+  takeStandardStreams()
   const places = await placesToListen(settings)
   logEnvironment(log, settings.debugFlags)
   const run: Run = { status: 0, captive: undefined, signal: undefined }
@@ -125,6 +128,7 @@ function describeUri(uri: string): string {
 }
 
 function detach({ log }: Settings, messages: MessageTarget, startedBy: Starter | undefined): void {
+  if (startedBy) endStandard()
   startedBy?.ready(log === 'stderr')
   messages.leaveStandardError()
 }

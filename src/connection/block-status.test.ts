@@ -62,6 +62,38 @@ describe('descriptors', () => {
     assert.ok(descriptors.every((value, index) => index % 2 === 1 || value === 1))
   })
 
+  test('of many runs are taken in turns of the event loop, for each context', async () => {
+    let given = 0
+    function* slow(): Generator<Extent> {
+      for (; given < 200; given++) {
+        const until = performance.now() + 0.2
+        while (performance.now() < until);
+        yield { length: 1, type: given & 1 }
+      }
+    }
+    const contexts = [1, 2].map((id) => ({ id, name: `x-a:${id}`, extents: slow }))
+    const range: StatusRange = { offset: 0, length: 1000, size: 1000, one: false, mode: 'structured' }
+    const pending = blockStatus(contexts, range)
+    assert.ok(isPromise(pending))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.ok(given < 200)
+    const [first = []] = await pending
+    assert.equal(first.length, 400)
+  })
+
+  test('of a generator that is closed when there is enough', async () => {
+    let closed = false
+    function* runs(): Generator<Extent> {
+      try {
+        for (;;) yield { length: 100, type: 0 }
+      } finally {
+        closed = true
+      }
+    }
+    await status(runs(), { length: 50 })
+    assert.ok(closed)
+  })
+
   test('join a million runs of one type into one', async () => {
     function* crumbs(): Generator<Extent> {
       for (;;) yield { length: 1, type: 3 }

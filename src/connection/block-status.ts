@@ -3,6 +3,7 @@
  */
 import { type Extent, type Extents, HOLE, ZERO } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
+import { inTurns } from '../api/turns.js'
 import { toNumber, viewOf } from '../protocol/bytes.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { descriptorsMax } from '../protocol/limits.js'
@@ -34,19 +35,26 @@ export function blockStatus(contexts: readonly MetaContext[], range: StatusRange
   const next = (): MaybePromise<number[][]> => {
     const context = contexts[results.length]
     if (context === undefined) return results
-    return andThen(context.extents(range.offset, range.length), (runs) => {
-      results.push(collect(runs, range, context.name === NBD_META_BASE_ALLOCATION ? HOLE | ZERO : 0xffffffff))
-      return next()
-    })
+    const flags = context.name === NBD_META_BASE_ALLOCATION ? HOLE | ZERO : 0xffffffff
+    return andThen(context.extents(range.offset, range.length), (runs) =>
+      andThen(collect(runs, range, flags), (descriptors) => {
+        results.push(descriptors)
+        return next()
+      }),
+    )
   }
   return next()
 }
 
+/** So many runs are taken in a row: to find one of a fragmented file takes up to 10 us. */
+const stepRuns = 16
+
 /**
  * Takes as many runs as the range and the limits ask for, neighbours of one type as one; of a type, these
- * `flags`.
+ * `flags`. Others are let in where that takes long, so the device may change under it: each run is true for
+ * the moment in which it is taken, and NBD promises no more.
  */
-function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): number[] {
+function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): MaybePromise<number[]> {
   const { offset, length, size, one, mode } = range
 
   const runMax = mode === 'extended' ? Number.MAX_SAFE_INTEGER : compactRunMax
@@ -55,21 +63,36 @@ function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): num
   let at = offset
   let run = 0
   let type = 0
-  for (const extent of runs) {
+  /** False: there is enough. */
+  const take = (extent: Extent): boolean => {
     const next = extent.type & flags
     if (run > 0 && next !== type) {
       descriptors.push(run, type)
       run = 0
-      if (one || descriptors.length === 2 * descriptorsMax) break
+      if (one || descriptors.length === 2 * descriptorsMax) return false
     }
     type = next
     run += Math.min(extent.length, end - at)
     at = Math.min(at + extent.length, end)
-    if (run > runMax || at >= offset + length) break
+    return run <= runMax && at < offset + length
   }
-  // An overlong run is cut: what it says is true, and the client comes back for the rest.
-  if (run > 0) descriptors.push(Math.min(run, runMax), type)
-  return descriptors
+
+  const iterator = runs[Symbol.iterator]()
+  const taken = inTurns(() => {
+    for (let count = 0; count < stepRuns; count++) {
+      const { done, value } = iterator.next()
+      if (done) return false
+      if (take(value)) continue
+      iterator.return?.()
+      return false
+    }
+    return true
+  })
+  return andThen(taken, () => {
+    // An overlong run is cut: what it says is true, and the client comes back for the rest.
+    if (run > 0) descriptors.push(Math.min(run, runMax), type)
+    return descriptors
+  })
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { Log } from '../api/log.js'
 import { messageLog } from './message-log.js'
 import { printable } from './printable.js'
-import { writeAll } from './write-all.js'
+import { writeStandard } from './standard-streams.js'
 
 export interface ConsoleLogOptions {
   /** Also what is only of use to find a fault: `-v` of the program. False unless given. */
@@ -28,5 +28,5 @@ export function consoleLog({
 }
 
 function toStandardError(line: string): void {
-  writeAll(2, line)
+  writeStandard(2, line)
 }

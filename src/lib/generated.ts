@@ -1,7 +1,12 @@
 import type { Alloc } from '../api/device.js'
+import { andThen, type MaybePromise } from '../api/maybe.js'
+import { inPieces } from '../api/turns.js'
 
 /** Blocks begin at multiples of this, in bytes. A short read makes one of them, in a microsecond or less. */
 export const blockBytes = 4096
+
+/** So many are made in a row, in bytes: others are let in where that takes long. */
+const stepBytes = 64 * 1024
 
 /** Fills all of a block, which begins at `offset` on the disk, in bytes. It depends on nothing else. */
 export type Fill = (block: Uint32Array, offset: number) => void
@@ -17,18 +22,36 @@ export class GeneratedBytes {
     this.#fill = fill
   }
 
-  read(offset: number, length: number, alloc: Alloc): Uint8Array {
+  read(offset: number, length: number, alloc: Alloc): MaybePromise<Uint8Array> {
     const target = alloc(length, 'uninitialized')
+    const made = inPieces(offset, length, stepBytes, (at, bytes) =>
+      this.#make(target, at, bytes, at - offset),
+    )
+    return andThen(made, () => target)
+  }
+
+  /** Makes the bytes of a range, for `target` at `start`. */
+  #make(target: Uint8Array, offset: number, length: number, start: number): void {
     for (let done = 0; done < length; ) {
       const piece = this.#piece(offset + done, length - done)
-      target.set(piece, done)
+      target.set(piece, start + done)
       done += piece.length
     }
-    return target
   }
 
   /** The index of the first byte of `data` that is not what is read at `offset`; -1 when all are the same. */
-  mismatch(offset: number, data: Uint8Array): number {
+  mismatch(offset: number, data: Uint8Array): MaybePromise<number> {
+    let found = -1
+    const compared = inPieces(offset, data.length, stepBytes, (at, bytes) => {
+      if (found >= 0) return
+      const start = at - offset
+      const index = this.#mismatchIn(at, data.subarray(start, start + bytes))
+      if (index >= 0) found = start + index
+    })
+    return andThen(compared, () => found)
+  }
+
+  #mismatchIn(offset: number, data: Uint8Array): number {
     for (let done = 0; done < data.length; ) {
       const piece = this.#piece(offset + done, data.length - done)
       const found = data.subarray(done, done + piece.length)

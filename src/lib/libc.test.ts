@@ -94,7 +94,7 @@ test('preadNoWait throws EOPNOTSUPP where the file system cannot tell what is ca
   })
 })
 
-test('seekData and seekHole find what lies where in a sparse file', needsLibc, (t) => {
+test('seekData and seekHole find what lies where in a sparse file', needsLibc, async (t) => {
   const { libc, fd } = withFile(t)
   ftruncateSync(fd, 2 ** 20)
   writeSync(fd, new Uint8Array(65536).fill(1), 0, 65536, 131072)
@@ -102,6 +102,9 @@ test('seekData and seekHole find what lies where in a sparse file', needsLibc, (
   assert.equal(libc.seekHole(fd, 131072), 196608)
   assert.equal(libc.seekData(fd, 196608), undefined)
   assert.equal(libc.seekHole(fd, 2 ** 20), undefined)
+  assert.equal(await libc.inThread.seekData(fd, 0), 131072)
+  assert.equal(await libc.inThread.seekHole(fd, 131072), 196608)
+  assert.equal(await libc.inThread.seekData(fd, 196608), undefined)
 })
 
 test('fallocate punches a hole', needsLibc, async (t) => {
@@ -123,6 +126,8 @@ test('a failed call rejects or throws with the errno name, as those of Node do',
   await assert.rejects(libc.fadvise(bad, 0, 0, POSIX_FADV_DONTNEED), { code: 'EBADF' })
   await assert.rejects(libc.discard(fd, 0, 512), { code: 'ENOTTY' })
   assert.throws(() => libc.seekData(bad, 0), { code: 'EBADF' })
+  await assert.rejects(libc.inThread.seekData(bad, 0), { code: 'EBADF', syscall: 'lseek' })
+  await assert.rejects(libc.seekEnd(bad), { code: 'EBADF' })
   assert.throws(() => libc.preadNoWait(bad, new Uint8Array(1), 0), { code: 'EBADF' })
 })
 
@@ -161,15 +166,19 @@ test('peerCredentials tells who is at the other end of a Unix socket', needsLibc
   assert.equal(libc.peerCredentials(fd), undefined)
 })
 
-test('duplicate gives another descriptor of the same file, which is closed on its own', needsLibc, (t) => {
-  const { libc, fd } = withFile(t)
-  const copy = libc.duplicate(fd)
-  assert.notEqual(copy, fd)
-  writeSync(copy, 'text')
-  assert.equal(libc.seekEnd(fd), 4)
-  closeSync(copy)
-  assert.throws(() => libc.duplicate(copy), { code: 'EBADF' })
-})
+test(
+  'duplicate gives another descriptor of the same file, which is closed on its own',
+  needsLibc,
+  async (t) => {
+    const { libc, fd } = withFile(t)
+    const copy = libc.duplicate(fd)
+    assert.notEqual(copy, fd)
+    writeSync(copy, 'text')
+    assert.equal(await libc.seekEnd(fd), 4)
+    closeSync(copy)
+    assert.throws(() => libc.duplicate(copy), { code: 'EBADF' })
+  },
+)
 
 test('setSendBuffer lets a socket take more, and refuses what is no socket', needsLibc, async (t) => {
   const { libc, fd } = withFile(t)

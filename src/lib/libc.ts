@@ -2,6 +2,7 @@
  * The calls of the C library that Node lacks, through the optional package koffi. Nothing is loaded before
  * first use. What may wait runs on koffi's threads and gives a Promise; the rest answers at once.
  */
+import { closeSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { getSystemErrorMap } from 'node:util'
 import { messageOf } from '../api/errors.js'
@@ -42,15 +43,24 @@ export interface Libc {
   seekData(fd: number, offset: number): number | undefined
   /** Where the next hole at or after `offset` begins: the end of the file is one; undefined from there on. */
   seekHole(fd: number, offset: number): number | undefined
+  /** The same on another thread: where metadata comes from a slow disk, or over a network. */
+  readonly inThread: {
+    seekData(fd: number, offset: number): Promise<number | undefined>
+    seekHole(fd: number, offset: number): Promise<number | undefined>
+  }
   /** The size in bytes of a block device, which `stat` does not tell. */
-  seekEnd(fd: number): number
+  seekEnd(fd: number): Promise<number>
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
   /** A `length` of 0 is to the end of the file. */
   fadvise(fd: number, offset: number, length: number, advice: number): Promise<void>
   /** Tells a block device that a range is no longer needed. */
   discard(fd: number, offset: number, length: number): Promise<void>
   /** Whether a block device is a spinning disk. */
-  isRotational(fd: number): boolean
+  isRotational(fd: number): Promise<boolean>
+  /** A new socket that sends datagrams to the Unix socket at a path. */
+  datagramsTo(path: string): number
+  /** Sends what a socket takes at once, and returns how many bytes; undefined when that is none. */
+  sendNoWait(fd: number, bytes: Uint8Array): number | undefined
   /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
   setSendBuffer(fd: number, bytes: number): void
   /** The ends of a new pipe, which programs that are started do not get unless they are given them. */
@@ -130,6 +140,11 @@ const SO_SNDBUF = 7
 const SO_PEERCRED = 17
 const POLLERR = 8
 const POLLHUP = 16
+const AF_UNIX = 1
+const SOCK_DGRAM = 2
+const SOCK_CLOEXEC = 0o2000000
+const MSG_DONTWAIT = 0x40
+const MSG_NOSIGNAL = 0x4000
 const F_DUPFD_CLOEXEC = 1030
 const O_CLOEXEC = 0o2000000
 const BLKDISCARD = 0x1277
@@ -166,6 +181,15 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const poll = declare<[fds: Uint32Array, count: number, timeoutMs: number]>(
     'int poll(void *fds, unsigned long count, int timeout)',
   )
+  const socket = declare<[family: number, type: number, protocol: number]>(
+    'int socket(int family, int type, int protocol)',
+  )
+  const connect = declare<[fd: number, address: Uint8Array, length: number]>(
+    'int connect(int fd, void *address, uint32_t length)',
+  )
+  const send = declare<[fd: number, bytes: Uint8Array, length: number, flags: number]>(
+    'int64_t send(int fd, void *bytes, size_t length, int flags)',
+  )
   const preadv2 = declareOptional(() =>
     declare<[fd: number, iov: number, count: number, offset: number, flags: number]>(
       'int64_t preadv2(int fd, uintptr_t iov, int count, int64_t offset, int flags)',
@@ -182,7 +206,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     call: Native<A>,
     args: A,
     failure = (result: number) => (result < 0 ? koffi.errno() : 0),
-  ): Promise<void> {
+  ): Promise<number> {
     return new Promise((resolve, reject) => {
       const done = (error: unknown, result: number) => {
         // Before anything else: the next call would overwrite it.
@@ -191,7 +215,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
         if (errno === EINTR) return start()
         if (error) reject(error)
         else if (errno !== 0) reject(errnoError(koffi, errno, call.info.name))
-        else resolve()
+        else resolve(result)
         waiting.shift()?.()
       }
       const start = () => {
@@ -213,6 +237,15 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     const errno = koffi.errno()
     if (errno === ENXIO) return undefined
     throw errnoError(koffi, errno, 'lseek')
+  }
+
+  async function seekLater(fd: number, offset: number, whence: number): Promise<number | undefined> {
+    try {
+      return await later(lseek, [fd, offset, whence])
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENXIO') return undefined
+      throw error
+    }
   }
 
   // One for all calls, as they are synchronous: filling it costs a third of what a koffi struct does. A small
@@ -248,14 +281,36 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     },
     seekData: (fd, offset) => seek(fd, offset, SEEK_DATA),
     seekHole: (fd, offset) => seek(fd, offset, SEEK_HOLE),
-    seekEnd: (fd) => seek(fd, 0, SEEK_END) ?? 0,
-    fallocate: (fd, mode, offset, length) => later(fallocate, [fd, mode, offset, length]),
-    fadvise: (fd, offset, length, advice) => later(fadvise, [fd, offset, length, advice], (errno) => errno),
+    inThread: {
+      seekData: (fd, offset) => seekLater(fd, offset, SEEK_DATA),
+      seekHole: (fd, offset) => seekLater(fd, offset, SEEK_HOLE),
+    },
+    seekEnd: (fd) => later(lseek, [fd, 0, SEEK_END]),
+    fallocate: (fd, mode, offset, length) => done(later(fallocate, [fd, mode, offset, length])),
+    fadvise: (fd, offset, length, advice) =>
+      done(later(fadvise, [fd, offset, length, advice], (errno) => errno)),
     discard: (fd, offset, length) =>
-      later(ioctl, [fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length))]),
-    isRotational(fd) {
+      done(later(ioctl, [fd, BLKDISCARD, BigUint64Array.of(BigInt(offset), BigInt(length))])),
+    async isRotational(fd) {
       const answer = new Uint16Array(1)
-      return ioctl(fd, BLKROTATIONAL, answer) === 0 && answer[0] !== 0
+      await later(ioctl, [fd, BLKROTATIONAL, answer], () => 0)
+      return answer[0] !== 0
+    },
+    datagramsTo(path) {
+      const address = Buffer.concat([Uint8Array.of(AF_UNIX, 0), Buffer.from(`${path}\0`)])
+      const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+      if (fd < 0) throw errnoError(koffi, koffi.errno(), 'socket')
+      if (connect(fd, address, address.length) === 0) return fd
+      const errno = koffi.errno()
+      closeSync(fd)
+      throw errnoError(koffi, errno, 'connect')
+    },
+    sendNoWait(fd, bytes) {
+      const count = send(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL)
+      if (count >= 0) return count
+      const errno = koffi.errno()
+      if (errno === EAGAIN || errno === koffi.os.errno.ENOBUFS) return undefined
+      throw errnoError(koffi, errno, 'send')
     },
     setSendBuffer(fd, bytes) {
       if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4) < 0)
@@ -293,6 +348,10 @@ function declareOptional<F>(declare: () => F): F | undefined {
   } catch {
     return undefined
   }
+}
+
+async function done(result: Promise<unknown>): Promise<void> {
+  await result
 }
 
 /** As Node's own: `ENOSPC: no space left on device, fallocate`. */

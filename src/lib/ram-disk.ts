@@ -5,14 +5,16 @@
 import type { DeviceInit } from '../api/device.js'
 import { ZERO } from '../api/device.js'
 import { ConfigError, messageOf } from '../api/errors.js'
+import type { MaybePromise } from '../api/maybe.js'
+import { inPieces, inTurns } from '../api/turns.js'
 import { SparseArray } from './sparse-array.js'
 
-/** What content is painted on. Offsets and lengths are bytes. */
+/** What content is painted on, one call after the other. Offsets and lengths are bytes. */
 export interface Canvas {
   write(offset: number, data: Uint8Array): void
-  zero(offset: number, length: number): void
+  zero(offset: number, length: number): MaybePromise<void>
   /** Copies bytes to where all is zero still. The two ranges have nothing in common. */
-  copy(from: number, to: number, length: number): void
+  copy(from: number, to: number, length: number): MaybePromise<void>
 }
 
 export interface RamDisk {
@@ -36,8 +38,10 @@ const common = {
   cache() {},
 } as const
 
-/** In bytes: a list of views of all that is copied at once could be long. */
-const pieceBytes = 2 ** 24
+/** So many are zeroed or copied in a row, in bytes: up to 0.2 ms. */
+const pieceBytes = 256 * 1024
+/** So many are written in a row: a segment of the sparse array. */
+const writtenBytes = 2 ** 20
 
 function sparseDisk(size: number): RamDisk {
   const array = new SparseArray(size)
@@ -51,22 +55,28 @@ function sparseDisk(size: number): RamDisk {
       at += view.length
     }
   }
-  const copy = (from: number, to: number, length: number) => {
+  function* copyPieces(from: number, to: number, length: number): Generator<void> {
     let at = 0
     for (const extent of array.extents(from, length)) {
       // What the extent says was said before this copy wrote anything: the ranges have nothing in common.
       const end = at + extent.length
       if (extent.type & ZERO) at = end
-      for (; at < end; at = Math.min(end, at + pieceBytes))
+      for (; at < end; at = Math.min(end, at + pieceBytes)) {
         copyPiece(from + at, to + at, Math.min(pieceBytes, end - at))
+        yield
+      }
     }
+  }
+  const copy = (from: number, to: number, length: number) => {
+    const pieces = copyPieces(from, to, length)
+    return inTurns(() => pieces.next().done !== true)
   }
   return {
     canvas: { write, zero, copy },
     operations: {
       ...common,
       read: (offset, length) => array.read(offset, length),
-      write,
+      write: writeInPieces(write),
       window: (offset, length) => array.window(offset, length),
       release: (window) => array.release(window),
       trim: zero,
@@ -77,24 +87,31 @@ function sparseDisk(size: number): RamDisk {
 }
 
 /**
+ * A large write into memory that was never touched takes the system as long as it takes to find some. A lent
+ * window is no longer than a piece: it is written whole.
+ */
+function writeInPieces(write: Canvas['write']): NonNullable<DeviceInit['write']> {
+  return (offset, data) =>
+    inPieces(offset, data.length, writtenBytes, (at, bytes) =>
+      write(at, bytes === data.length ? data : data.subarray(at - offset, at - offset + bytes)),
+    )
+}
+
+/**
  * One stretch of memory, all of it data. It has no window: memory for a write that is to come would have to
  * lie beside it, and be copied after all.
  */
 export function flatDisk(memory: ArrayBuffer): RamDisk {
   const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
   const write = (offset: number, data: Uint8Array) => view(offset, data.length).set(data)
-  const zero = (offset: number, length: number) => {
-    // In Node 20 a view covers 4 GiB at most.
-    for (let done = 0; done < length; done += 2 ** 30)
-      view(offset + done, Math.min(length - done, 2 ** 30)).fill(0)
-  }
-  const copy = (from: number, to: number, length: number) => {
-    for (let done = 0; done < length; done += pieceBytes)
-      write(to + done, view(from + done, Math.min(pieceBytes, length - done)))
-  }
+  // To fill 1 GiB takes a second where the system has yet to find memory for it.
+  const zero = (offset: number, length: number) =>
+    inPieces(offset, length, pieceBytes, (at, bytes) => void view(at, bytes).fill(0))
+  const copy = (from: number, to: number, length: number) =>
+    inPieces(0, length, pieceBytes, (at, bytes) => write(to + at, view(from + at, bytes)))
   return {
     canvas: { write, zero, copy },
-    operations: { ...common, read: view, write, trim: zero, zero },
+    operations: { ...common, read: view, write: writeInPieces(write), trim: zero, zero },
   }
 }
 

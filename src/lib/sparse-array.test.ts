@@ -62,7 +62,7 @@ for (const [name, options] of shapes) {
     }
   })
 
-  test(`a sparse array tells each written page from each that is zeroed: ${name}`, () => {
+  test(`a sparse array tells each written page from each that is zeroed: ${name}`, async () => {
     const size = 1001
     const page = options.pageBytes ?? 0
     const array = new SparseArray(size, options)
@@ -79,7 +79,7 @@ for (const [name, options] of shapes) {
         for (const index of pages) written[index] = true
       } else {
         bytes.fill(0, offset, offset + length)
-        array.zero(offset, length)
+        await array.zero(offset, length)
         for (const index of pages)
           written[index] &&= bytes.subarray(index * page, (index + 1) * page).some((byte) => byte !== 0)
       }
@@ -133,7 +133,7 @@ test('extents of a sparse array are found as they are taken', () => {
   runs.return(undefined)
 })
 
-test('a sparse array of 8 PiB finds the few bytes that are written, and zeroes them', () => {
+test('a sparse array of 8 PiB finds the few bytes that are written, and zeroes them', async () => {
   const size = Number.MAX_SAFE_INTEGER
   const array = new SparseArray(size)
   array.write(size - 1, Buffer.of(1))
@@ -150,9 +150,9 @@ test('a sparse array of 8 PiB finds the few bytes that are written, and zeroes t
   assert.deepEqual([...array.extents(0, size)], expected)
   assert.deepEqual([...bytesOf(array.read(2 ** 50 - 2, 4))], [0, 2, 3, 0])
   assert.equal(array.segments, 4)
-  array.zero(1, size - 1)
+  await array.zero(1, size - 1)
   assert.deepEqual([...array.extents(0, size)], [expected[0], { length: size - 4096, type: 3 }])
-  array.zero(0, size)
+  await array.zero(0, size)
   assert.equal(array.segments, 0)
 })
 
@@ -171,30 +171,30 @@ test('a sparse array reads views of its own memory, and shared zeroes where noth
   assert.ok(array.read(64, 4) instanceof Uint8Array)
 })
 
-test('a sparse array drops a segment in which nothing is written any more, however it was zeroed', () => {
+test('a sparse array drops a segment in which nothing is written any more, however it was zeroed', async () => {
   const array = new SparseArray(1000, { segmentBytes: 128, pageBytes: 4, advice: none })
   array.write(100, Buffer.alloc(200, 1))
   assert.equal(array.segments, 3)
-  array.zero(128, 128)
+  await array.zero(128, 128)
   assert.equal(array.segments, 2)
-  for (let at = 100; at < 300; at += 3) array.zero(at, 3)
+  for (let at = 100; at < 300; at += 3) await array.zero(at, 3)
   assert.equal(array.segments, 0)
 })
 
-test('a sparse array gives back each unit of 16 pages once nothing in it is written', () => {
+test('a sparse array gives back each unit of 16 pages once nothing in it is written', async () => {
   const calls: string[] = []
   const array = new SparseArray(1024, { segmentBytes: 256, pageBytes: 4, advice: fakeAdvice(calls) })
   array.write(0, Buffer.alloc(256, 1))
   calls.length = 0
-  array.zero(64, 60)
+  await array.zero(64, 60)
   assert.deepEqual(calls, [], 'one page of the unit is written yet')
-  array.zero(124, 4)
+  await array.zero(124, 4)
   assert.deepEqual(calls.splice(0), ['give back 64'])
-  array.zero(64, 64)
+  await array.zero(64, 64)
   assert.deepEqual(calls, [], 'there is nothing to give back')
-  array.zero(60, 132)
+  await array.zero(60, 132)
   assert.deepEqual(calls.splice(0), ['give back 128'])
-  array.zero(0, 1024)
+  await array.zero(0, 1024)
   assert.deepEqual(calls.splice(0), ['give back 256'])
 })
 
@@ -205,11 +205,11 @@ test('a sparse array asks for small pages, for many segments at once', () => {
   assert.deepEqual(calls, ['small pages 1024'])
 })
 
-test('a sparse array never hands out again what was lent to a reader', () => {
+test('a sparse array never hands out again what was lent to a reader', async () => {
   const array = new SparseArray(1024, { segmentBytes: 64, pageBytes: 4, advice: none })
   array.write(0, Buffer.alloc(64, 1))
   const lent = array.read(0, 64)
-  array.zero(0, 64)
+  await array.zero(0, 64)
   for (let at = 0; at < 1024; at += 64) array.write(at, Buffer.alloc(64, 2))
   assert.ok(!bytesOf(lent).includes(2))
 })
@@ -269,7 +269,7 @@ test('a sparse array without advice leaves dropped segments to the garbage colle
     allocate,
   })
   for (let at = 0; at < 1024; at += 64) array.write(at, Buffer.of(1))
-  array.zero(64, 960)
+  await array.zero(64, 960)
   const held = () => buffers.filter((buffer) => buffer.deref()).length
   for (let tries = 0; tries < 100 && held() > 1; tries++) {
     await setImmediate()

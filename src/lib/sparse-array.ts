@@ -1,5 +1,7 @@
 import { type Data, type Extent, HOLE, ZERO } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
+import type { MaybePromise } from '../api/maybe.js'
+import { inTurns } from '../api/turns.js'
 import { zeroes } from '../api/zeroes.js'
 import { Arena, type ArenaOptions } from './arena.js'
 import { memoryAdvice } from './give-back.js'
@@ -141,15 +143,28 @@ export class SparseArray {
     }
   }
 
-  /** Makes a range zero. Of each 64 KiB in which nothing is written any more, the memory is given back. */
-  zero(offset: number, length: number): void {
+  /**
+   * Makes a range zero. Of each 64 KiB in which nothing is written any more, the memory is given back. Others
+   * are let in where that takes long: what they write to the range meanwhile may stay, or be zeroed too.
+   */
+  zero(offset: number, length: number): MaybePromise<void> {
     const first = Math.floor(offset / this.#segmentBytes)
     const last = Math.floor((offset + length - 1) / this.#segmentBytes)
-    if (last - first < this.#segments.size)
-      for (let index = first; index <= last; index++) this.#zeroSegment(index, offset, length)
-    else
-      for (const index of this.#segments.keys())
-        if (index >= first && index <= last) this.#zeroSegment(index, offset, length)
+    if (first === last) return this.#zeroSegment(first, offset, length)
+    if (last - first < this.#segments.size) {
+      let index = first
+      return inTurns(() => {
+        this.#zeroSegment(index, offset, length)
+        return ++index <= last
+      })
+    }
+    const numbers = this.#segments.keys()
+    return inTurns(() => {
+      const { done, value } = numbers.next()
+      if (done) return false
+      if (value >= first && value <= last) this.#zeroSegment(value, offset, length)
+      return true
+    })
   }
 
   /** What of a range lies in one segment. */

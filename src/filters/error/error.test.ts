@@ -109,7 +109,7 @@ test('error with a file fails requests while the file exists', async (t) => {
   for (let round = 0; round < 2; round++) {
     await device.write(0, data, no)
     await writeFile(file, '')
-    assert.throws(() => device.write(0, data, no), { code: 'EIO' })
+    await assert.rejects(async () => device.write(0, data, no), { code: 'EIO' })
     await rm(file)
   }
   await device.close()

@@ -1,8 +1,9 @@
-import { existsSync } from 'node:fs'
 import { fsPath } from '../../api/byte-text.js'
 import { NbdError, type NbdErrorCode } from '../../api/errors.js'
+import type { MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
+import { fileExists } from '../../lib/file-system.js'
 
 const codes = [
   'EPERM',
@@ -62,16 +63,19 @@ export default defineFilter({
     /** Where nothing ever fails it is the inner function itself. */
     const failing = <A extends unknown[], R>(
       kind: 'read' | 'write' | 'trim' | 'zero' | 'extents' | 'cache',
-      operation: (...args: A) => R,
+      operation: (...args: A) => MaybePromise<R>,
     ) => {
       const code = values[`${kind}Error`] ?? values.error
       const probability = values[`${kind}Rate`] ?? values.rate
       const path = values[`${kind}File`] ?? values.file
       if (probability === 0) return operation
-      return (...args: A): R => {
-        if (Math.random() < probability && (path === undefined || existsSync(fsPath(path))))
-          throw new NbdError(code, `error: injected ${code} into ${kind}`)
-        return operation(...args)
+      const fail = (): never => {
+        throw new NbdError(code, `error: injected ${code} into ${kind}`)
+      }
+      return (...args: A): MaybePromise<R> => {
+        if (Math.random() >= probability) return operation(...args)
+        if (path === undefined) return fail()
+        return fileExists(fsPath(path)).then((exists) => (exists ? fail() : operation(...args)))
       }
     }
     return {

@@ -1,5 +1,6 @@
 /** What can happen elsewhere, and how it is seen. */
-import { fstatSync, readFileSync, statSync } from 'node:fs'
+import { fstatSync, readFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
@@ -11,17 +12,20 @@ import { runScript } from '../../lib/run-script.js'
 export type Event = () => MaybePromise<boolean>
 
 export function fileCreated(path: string, log: Log): Event {
-  return () => exists(path, log) === true
+  return async () => (await exists(path, log)) === true
 }
 
 export function fileDeleted(path: string, log: Log): Event {
-  return () => exists(path, log) === false
+  return async () => (await exists(path, log)) === false
 }
 
-function exists(path: string, log: Log): boolean | undefined {
+async function exists(path: string, log: Log): Promise<boolean | undefined> {
   try {
-    return statSync(fsPath(path), { throwIfNoEntry: false }) !== undefined
+    await stat(fsPath(path))
+    return true
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false
     log.error(`cannot tell whether ${path} exists: ${messageOf(error)}`)
     return undefined
   }

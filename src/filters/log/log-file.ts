@@ -1,50 +1,39 @@
-import { constants, writeFileSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
+import { LineWriter } from '../../lib/line-writer.js'
+import { openOutlet } from '../../lib/outlet.js'
+import { droppedLines } from '../../lib/standard-streams.js'
 
 export interface LogFile {
   write(line: string): void
   close(): Promise<void>
 }
 
+/** What waits for a slow reader when the server ends has so many ms. */
+const lastMs = 1000
+
 /**
  * One file for all connections. Each line is written at once, by the call that logs it: lines are in the
  * order in which things happened, a reply is never sent before its line is in the file, a crash loses none.
+ * But nobody waits for a FIFO that is not read, or for a disk that is slow: then lines are kept, and dropped
+ * in the end.
  *
  * @throws ConfigError when it cannot be opened.
  */
 export async function openLog(path: string, append: boolean, log: Log): Promise<LogFile> {
-  const { O_WRONLY, O_CREAT, O_APPEND, O_TRUNC } = constants
-  let file: FileHandle | undefined
-  try {
-    // Lines go to the end in either case: the file may be shared, or be emptied while the server runs.
-    file = await open(fsPath(path), O_WRONLY | O_CREAT | O_APPEND | (append ? 0 : O_TRUNC))
-  } catch (error) {
+  const outlet = await openOutlet(fsPath(path), !append).catch((error: unknown) => {
     throw new ConfigError(`log: cannot open the log file: ${messageOf(error)}`, { cause: error })
-  }
+  })
   const time = clock()
-  let failing = false
+  const writer = new LineWriter(outlet, {
+    dropped: (lines) => `${time()} ${droppedLines(lines)}\n`,
+    // The client's request is not at fault.
+    failed: (problem) => log.error(`cannot write to ${path}, lines are missing from here on: ${problem}`),
+  })
   return {
-    write(line) {
-      // A callback that was stuck may settle after the end, when the descriptor can be another file's.
-      if (!file) return
-      try {
-        writeFileSync(file.fd, `${time()} ${line}\n`)
-        failing = false
-      } catch (error) {
-        // The client's request is not at fault.
-        if (!failing)
-          log.error(`cannot write to ${path}, lines are missing from here on: ${messageOf(error)}`)
-        failing = true
-      }
-    },
-    async close() {
-      const closing = file
-      file = undefined
-      await closing?.close()
-    },
+    write: (line) => writer.write(`${time()} ${line}\n`),
+    close: () => writer.close(lastMs),
   }
 }
 

@@ -45,11 +45,14 @@ test('readonly with a file lets changes through until the file exists, and again
   for (const changed of change) await changed()
   await writeFile(file, '')
   for (const changed of change)
-    assert.throws(changed, (error: NodeJS.ErrnoException) => {
-      assert.equal(error.code, 'EPERM')
-      assert.match(error.message, /^(write|trim|zero): the disk is read-only: .*read-only exists$/)
-      return true
-    })
+    await assert.rejects(
+      async () => changed(),
+      (error: NodeJS.ErrnoException) => {
+        assert.equal(error.code, 'EPERM')
+        assert.match(error.message, /^(write|trim|zero): the disk is read-only: .*read-only exists$/)
+        return true
+      },
+    )
   await readBytes(device, 0, 512)
   await device.flush()
   await rm(file)

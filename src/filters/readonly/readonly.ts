@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs'
 import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
+import { fileExists } from '../../lib/file-system.js'
 
 /** Takes writing away, for good or while a file exists (nbdkit-readonly-filter(1)). */
 export default defineFilter({
@@ -28,8 +28,8 @@ export default defineFilter({
 
       const unlessProtected =
         <A extends unknown[]>(what: string, operation: (...args: A) => MaybePromise<void>) =>
-        (...args: A) => {
-          if (existsSync(fsPath(file)))
+        async (...args: A) => {
+          if (await fileExists(fsPath(file)))
             throw new NbdError('EPERM', `${what}: the disk is read-only: ${file} exists`)
           return operation(...args)
         }

@@ -6,8 +6,8 @@ import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
 import { spawn } from '../spawn.js'
+import { writeStandard } from '../standard-streams.js'
 import { killGroup, started } from '../started.js'
-import { writeAll } from '../write-all.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
 export interface CoprocessOptions {
@@ -114,8 +114,8 @@ export class Coprocess {
  * nobody's any more, and whoever waits for their end must not wait for a plugin.
  */
 function printFrom({ stdout, stderr }: ChildProcess, stdioSafe: boolean): void {
-  stdout?.on('data', (chunk: Uint8Array) => writeAll(stdioSafe ? 1 : 2, chunk))
-  stderr?.on('data', (chunk: Uint8Array) => writeAll(2, chunk))
+  stdout?.on('data', (chunk: Uint8Array) => writeStandard(stdioSafe ? 1 : 2, chunk))
+  stderr?.on('data', (chunk: Uint8Array) => writeStandard(2, chunk))
 }
 
 type Stdio = 'ignore' | 'pipe' | number

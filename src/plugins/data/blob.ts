@@ -1,5 +1,10 @@
 /** Bytes that are known but not written yet, however many: what expressions are worth. */
+import { isPromise, type MaybePromise } from '../../api/maybe.js'
+import { inTurns } from '../../api/turns.js'
 import type { Canvas } from '../../lib/ram-disk.js'
+
+/** What is left to paint: each step is done when the next one is asked for, and may have to be waited for. */
+export type Steps = Iterable<MaybePromise<void>>
 
 export interface Blob {
   readonly length: number
@@ -10,7 +15,16 @@ export interface Blob {
    *
    * @param fresh All there is zero still, so that zeroes may be left out.
    */
-  paint(canvas: Canvas, at: number, from: number, to: number, fresh: boolean): void
+  paint(canvas: Canvas, at: number, from: number, to: number, fresh: boolean): Steps
+}
+
+/** Paints all of a blob on a canvas that is zero still, up to `length`. Others are let in meanwhile. */
+export function paintAll(blob: Blob, canvas: Canvas, length: number): MaybePromise<void> {
+  const steps = blob.paint(canvas, 0, 0, length, true)[Symbol.iterator]()
+  return inTurns(() => {
+    const { done, value } = steps.next()
+    return isPromise(value) ? value.then(() => true) : done !== true
+  })
 }
 
 /** Up to this length a blob of many parts is one of bytes: parts of parts of parts are painted once. */
@@ -21,7 +35,7 @@ export function hole(length: number): Blob {
     length,
     written: 0,
     paint(canvas, at, from, to, fresh) {
-      if (!fresh && to > from) canvas.zero(at, to - from)
+      return !fresh && to > from ? [canvas.zero(at, to - from)] : []
     },
   }
 }
@@ -31,7 +45,10 @@ export function bytes(data: Uint8Array): Blob {
   return {
     length: data.length,
     written: data.length,
-    paint: (canvas, at, from, to) => canvas.write(at, data.subarray(from, to)),
+    paint(canvas, at, from, to) {
+      canvas.write(at, data.subarray(from, to))
+      return [undefined]
+    },
   }
 }
 
@@ -55,13 +72,14 @@ export function sequence(
   return smaller({
     length,
     written,
-    paint(canvas, at, from, to, fresh) {
-      if (!fresh) hole(length).paint(canvas, at, from, to, false)
+    *paint(canvas, at, from, to, fresh) {
+      if (!fresh) yield* hole(length).paint(canvas, at, from, to, false)
       let painted = 0
       for (const { at: start, blob } of parts) {
         const end = start + blob.length
         const [first, last] = [Math.max(from, start), Math.min(to, end)]
-        if (first < last) blob.paint(canvas, at + first - from, first - start, last - start, start >= painted)
+        if (first < last)
+          yield* blob.paint(canvas, at + first - from, first - start, last - start, start >= painted)
         painted = Math.max(painted, end)
       }
     },
@@ -77,16 +95,16 @@ export function repeat(blob: Blob, count: number): Blob {
   return smaller({
     length,
     written: blob.written * count,
-    paint(canvas, at, from, to, fresh) {
-      if (!fresh) hole(length).paint(canvas, at, from, to, false)
+    *paint(canvas, at, from, to, fresh) {
+      if (!fresh) yield* hole(length).paint(canvas, at, from, to, false)
       const phase = from % period
       const last = Math.min(period, phase + to - from)
-      blob.paint(canvas, at, phase, last, true)
+      yield* blob.paint(canvas, at, phase, last, true)
       let done = last - phase
       const rest = Math.min(phase, to - from - done)
-      if (rest > 0) blob.paint(canvas, at + done, 0, rest, true)
+      if (rest > 0) yield* blob.paint(canvas, at + done, 0, rest, true)
       for (done += rest; done < to - from; done *= 2)
-        canvas.copy(at, at + done, Math.min(done, to - from - done))
+        yield canvas.copy(at, at + done, Math.min(done, to - from - done))
     },
   })
 }
@@ -109,6 +127,7 @@ function smaller(blob: Blob): Blob {
     zero: (at, length) => void data.fill(0, at, at + length),
     copy: (from, to, length) => void data.copyWithin(to, from, from + length),
   }
-  blob.paint(canvas, 0, 0, blob.length, true)
+  // Nothing of this canvas has to be waited for.
+  Array.from(blob.paint(canvas, 0, 0, blob.length, true))
   return bytes(data)
 }

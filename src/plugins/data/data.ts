@@ -5,7 +5,7 @@ import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { environmentVariable } from '../../lib/environment.js'
 import { allocators, ramDisk } from '../../lib/ram-disk.js'
-import { type Blob, bytes } from './blob.js'
+import { type Blob, bytes, paintAll } from './blob.js'
 import { evaluate } from './evaluate.js'
 import { parse } from './parse.js'
 
@@ -44,7 +44,7 @@ export default definePlugin({
           `this machine has ${totalmem()} bytes of memory: give a smaller size=SIZE, or repeat less`,
       )
     const { canvas, operations } = ramDisk('data', diskSize, allocator)
-    content.paint(canvas, 0, 0, length, true)
+    await paintAll(content, canvas, length)
     return { open: () => ({ size: diskSize, ...operations }) }
   },
 })

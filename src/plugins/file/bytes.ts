@@ -7,7 +7,7 @@ import type { Device } from '../../api/device.js'
 import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import type { Libc } from '../../lib/libc.js'
-import type { Patience } from './patience.js'
+import type { Patience } from '../../lib/patience.js'
 import type { PolledReads } from './polled-reads.js'
 
 /**

@@ -78,6 +78,23 @@ test('clients that ask at the same time share a list, which is not older than wh
   assert.notEqual(list.read(), two)
 })
 
+test('others are let in while a large directory is listed', async (t) => {
+  const directory = temporary(t)
+  for (let number = 0; number < 2500; number++) writeFileSync(join(directory, `disk-${number}`), '')
+  let turns = 0
+  const count = () => {
+    turns++
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  const names = (await listFiles(directory)).map(({ name }) => name)
+  assert.equal(names.length, 2500)
+  assert.deepEqual(names, [...names].sort())
+  clearImmediate(next)
+  // A turn for each few hundred entries, at the least.
+  assert.ok(turns >= 7, `${turns}`)
+})
+
 test('a directory that is gone cannot be listed, and its path is not told', async (t) => {
   await assert.rejects(listFiles(join(temporary(t), 'missing')), {
     code: 'EIO',

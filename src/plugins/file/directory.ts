@@ -1,6 +1,5 @@
 /** The files of a directory as exports: those directly inside, also through symbolic links. */
-import type { Dirent } from 'node:fs'
-import { opendir, stat } from 'node:fs/promises'
+import { opendir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
@@ -45,9 +44,9 @@ export async function listFiles(directory: string): Promise<readonly Export[]> {
   let names = new Set<string>()
   for await (const entries of batches(directory)) {
     const served = await Promise.all(
-      entries.map((entry) =>
+      entries.map(({ name, isFile }) =>
         // A name that is not UTF-8 is not what Node made of it: there is no such file.
-        entry.isFile() && !entry.name.includes('\ufffd') ? true : isServed(join(directory, entry.name)),
+        isFile && !name.includes('\ufffd') ? true : isServed(join(directory, name)),
       ),
     )
     for (const [index, { name }] of entries.entries()) if (served[index]) names.add(name)
@@ -60,10 +59,15 @@ function first(names: ReadonlySet<string>): string[] {
   return [...names].sort().slice(0, namesMax)
 }
 
-async function* batches(directory: string): AsyncGenerator<Dirent[]> {
+interface Entry {
+  readonly name: string
+  readonly isFile: boolean
+}
+
+async function* batches(directory: string): AsyncGenerator<Entry[]> {
   try {
-    let entries: Dirent[] = []
-    for await (const entry of await opendir(fsPath(directory), { bufferSize: batch })) {
+    let entries: Entry[] = []
+    for await (const entry of entriesOf(directory)) {
       entries.push(entry)
       if (entries.length < batch) continue
       yield entries
@@ -73,6 +77,18 @@ async function* batches(directory: string): AsyncGenerator<Dirent[]> {
   } catch (error) {
     throw new NbdError('EIO', `the directory cannot be listed: ${codeOf(error)}`, { cause: error })
   }
+}
+
+/**
+ * Where a file system does not tell what an entry is, Node looks, on the event loop. Of a remote one nothing
+ * but the names is asked.
+ */
+async function* entriesOf(directory: string): AsyncGenerator<Entry> {
+  if (await isRemotePath(fsPath(directory)))
+    for (const name of await readdir(fsPath(directory))) yield { name, isFile: false }
+  else
+    for await (const entry of await opendir(fsPath(directory), { bufferSize: batch }))
+      yield { name: entry.name, isFile: entry.isFile() }
 }
 
 /** False also for what went away meanwhile, and for a symbolic link to nothing. */

@@ -7,10 +7,10 @@ import { type TestContext, test } from 'node:test'
 import type { Device } from '../../api/device.js'
 import { definePlugin } from '../../api/plugin.js'
 import { type Libc, libc, whyNoLibc } from '../../lib/libc.js'
+import { Patience } from '../../lib/patience.js'
 import { deviceContract, openDevice, readBytes, seeded } from '../../testing/index.js'
 import { type DiskOptions, fileDisk } from './disk.js'
 import { openPath } from './open-file.js'
-import { Patience } from './patience.js'
 import { PolledReads } from './polled-reads.js'
 
 const needsLibc = { skip: whyNoLibc() ?? false }

@@ -2,6 +2,7 @@
 import type { DeviceInit } from '../../api/device.js'
 import type { Log } from '../../api/log.js'
 import { andThen, type MaybePromise } from '../../api/maybe.js'
+import { isRemote } from '../../lib/file-system.js'
 import {
   type Libc,
   POSIX_FADV_DONTNEED,
@@ -9,6 +10,7 @@ import {
   POSIX_FADV_SEQUENTIAL,
   POSIX_FADV_WILLNEED,
 } from '../../lib/libc.js'
+import { noPatience } from '../../lib/patience.js'
 import { type ReaderOptions, reader, sync, writer } from './bytes.js'
 import { clearer, findExtents, tellsHoles } from './holes.js'
 import { closeFd, type OpenFile, sizeOf } from './open-file.js'
@@ -34,10 +36,11 @@ export async function fileDisk(file: OpenFile, options: DiskOptions): Promise<De
   }
 }
 
-async function makeDisk(file: OpenFile, options: DiskOptions): Promise<DeviceInit> {
+async function makeDisk(file: OpenFile, given: DiskOptions): Promise<DeviceInit> {
   const { fd, isBlock, writable, owned } = file
+  const options = (await isRemote(fd)) ? { ...given, patience: noPatience } : given
   const { libc, log, fadvise, patience } = options
-  const size = sizeOf(file, libc)
+  const size = await sizeOf(file, libc)
   if (libc && fadvise !== 'normal') await libc.fadvise(fd, 0, 0, advice[fadvise])
   const cache = libc && !options.keepCached ? evictor(fd, libc) : undefined
   const read = reader(fd, options)
@@ -45,7 +48,7 @@ async function makeDisk(file: OpenFile, options: DiskOptions): Promise<DeviceIni
 
   const reading: DeviceInit = {
     size,
-    rotational: isBlock && (libc?.isRotational(fd) ?? false),
+    rotational: isBlock && libc !== undefined && (await libc.isRotational(fd)),
     can: {
       multiConn: true,
       // Without hints, the way into the page cache is to read.
@@ -62,8 +65,7 @@ async function makeDisk(file: OpenFile, options: DiskOptions): Promise<DeviceIni
     },
   }
   if (libc) {
-    if (tellsHoles(libc, fd))
-      reading.extents = (offset, length) => findExtents(libc, fd, size, offset, length)
+    if (await tellsHoles(libc, fd)) reading.extents = findExtents(libc, patience, fd, size)
     reading.cache = (offset, length) => libc.fadvise(fd, offset, length, POSIX_FADV_WILLNEED)
   }
   if (!writable) return reading

@@ -4,10 +4,10 @@ import { ConfigError, messageOf } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { definePlugin, type PluginInstance } from '../../api/plugin.js'
 import { libc, whyNoLibc } from '../../lib/libc.js'
+import { Patience } from '../../lib/patience.js'
 import { DirectoryList, openNamed } from './directory.js'
 import { fileDisk } from './disk.js'
 import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
-import { Patience } from './patience.js'
 import { PolledReads } from './polled-reads.js'
 
 /** What the C library is used for, as scripts ask for it. */
@@ -88,7 +88,7 @@ export default definePlugin({
       }
     }
     if (fd !== undefined) {
-      const shared = adoptFd(fd)
+      const shared = await adoptFd(fd)
       return {
         open: ({ readOnly }) => fileDisk({ ...shared, writable: shared.writable && !readOnly }, options),
       }
@@ -133,7 +133,7 @@ async function resolved(path: string): Promise<string> {
  * Node cannot open a name relative to a descriptor, but Linux shows the directory under a name of its own.
  */
 async function checkDirFd(dirfd: number): Promise<string> {
-  if (!inspectFd(dirfd, `dirfd=${dirfd}`).isDirectory())
+  if (!(await inspectFd(dirfd, `dirfd=${dirfd}`)).isDirectory())
     throw new ConfigError(`file: dirfd=${dirfd} is not a directory`)
   const path = `/proc/self/fd/${dirfd}`
   try {

@@ -13,13 +13,14 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type Device, HOLE, ZERO } from '../../api/device.js'
+import { type Device, type Extent, HOLE, ZERO } from '../../api/device.js'
+import { isPromise } from '../../api/maybe.js'
 import { definePlugin } from '../../api/plugin.js'
 import { type Libc, libc, whyNoLibc } from '../../lib/libc.js'
+import { noPatience, Patience } from '../../lib/patience.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import { type DiskOptions, fileDisk } from './disk.js'
 import { openPath } from './open-file.js'
-import { Patience } from './patience.js'
 
 const needsLibc = { skip: whyNoLibc() ?? false }
 const mebibyte = 2 ** 20
@@ -50,7 +51,7 @@ function openDisk(path: string, options: Partial<DiskOptions> = {}): Promise<Dev
           log,
           fadvise: 'normal',
           keepCached: true,
-          patience: new Patience(),
+          patience: new Patience(() => 0),
           polledReads: undefined,
           ...options,
         }),
@@ -123,8 +124,7 @@ test('what is missing of a file that has shrunk is not called a hole', needsLibc
 
 test('a hole punched while extents are looked up gives no empty run', needsLibc, async (t) => {
   const data = [0, 8192]
-  // The first answer is for the question whether holes are told at all.
-  const holes = [0, 0, mebibyte]
+  const holes = [0, mebibyte]
   const options = libcWith({ seekData: () => data.shift(), seekHole: () => holes.shift() })
   const device = await openDisk(image(t, []), options)
   assert.deepEqual(
@@ -133,6 +133,54 @@ test('a hole punched while extents are looked up gives no empty run', needsLibc,
       { length: 8192, type: hole },
       { length: mebibyte - 8192, type: 0 },
     ],
+  )
+  await device.close()
+})
+
+test(
+  'where a call may wait, extents are looked up on another thread, a few at a time',
+  needsLibc,
+  async (t) => {
+    const ranges = Array.from({ length: 40 }, (_, index) => [index * 16384, 4096] as const)
+    const path = image(t, ranges)
+    const onLoop = () => assert.fail('it is on the event loop')
+    const slow = { ...libcWith({ seekData: onLoop, seekHole: onLoop }), patience: noPatience }
+    const [device, quick] = [await openDisk(path, slow), await openDisk(path)]
+    const expected = [...(await quick.extents(0, mebibyte))]
+    const found: Extent[] = []
+    for (let at = 0; at < mebibyte; ) {
+      const runs = [...(await device.extents(at, mebibyte - at))]
+      assert.ok(runs.length > 0 && runs.length < 20, `${runs.length}`)
+      for (const { length } of runs) at += length
+      found.push(...runs)
+    }
+    assert.deepEqual(found, expected)
+    await device.close()
+    await quick.close()
+  },
+)
+
+test('a look-up that waited on the event loop sends the next to another thread', needsLibc, async (t) => {
+  const path = image(t, [
+    [0, 4096],
+    [65536, 4096],
+  ])
+  let now = 0
+  const library = libc() ?? assert.fail()
+  const seekHole: Libc['seekHole'] = (fd, offset) => {
+    now += 1
+    return library.seekHole(fd, offset)
+  }
+  const device = await openDisk(path, { ...libcWith({ seekHole }), patience: new Patience(() => now) })
+  // What was found before is given at once; the client comes back for the rest.
+  const first = device.extents(0, mebibyte)
+  assert.ok(!isPromise(first))
+  assert.deepEqual([...first], [{ length: 4096, type: 0 }])
+  const rest = device.extents(4096, mebibyte - 4096)
+  assert.ok(isPromise(rest))
+  assert.deepEqual(
+    [...(await rest)].map(({ length }) => length),
+    [61440, 4096, mebibyte - 69632],
   )
   await device.close()
 })

@@ -1,9 +1,12 @@
 /** Zeroes, trims and finds the holes of an open file or block device. */
-import { fstatSync } from 'node:fs'
-import { type DeviceInit, type Extent, HOLE, ZERO } from '../../api/device.js'
+import { fstat, fstatSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { type DeviceInit, type Extent, type Extents, HOLE, ZERO } from '../../api/device.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
+import { andThen, isPromise, type MaybePromise } from '../../api/maybe.js'
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, type Libc } from '../../lib/libc.js'
+import type { Patience } from '../../lib/patience.js'
 import { codeOf, isUnsupported, sync, writeInPool } from './bytes.js'
 
 const punch = FALLOC_FL_PUNCH_HOLE + FALLOC_FL_KEEP_SIZE
@@ -69,39 +72,90 @@ export function clearer({ fd, isBlock, libc, log }: Target): Pick<DeviceInit, 'z
 }
 
 /** Block devices, and some file systems, do not tell where data lies. */
-export function tellsHoles(libc: Libc, fd: number): boolean {
+export async function tellsHoles(libc: Libc, fd: number): Promise<boolean> {
   try {
-    libc.seekHole(fd, 0)
+    await libc.inThread.seekHole(fd, 0)
     return true
   } catch {
     return false
   }
 }
 
+/** What is looked up on other threads for one answer: so many runs, or as many as take so many ms. */
+const [answerRuns, answerMs] = [16, 20]
+
 /**
- * The runs of data and holes of a range, each looked up when it is asked for. The last may go past the range.
+ * The runs of data and holes of a range. As long as that does not wait, each is looked up when it is asked
+ * for. Where it may wait, a few are looked up on another thread, and the client comes back for the rest. The
+ * last run may go past the range.
  */
-export function* findExtents(
-  libc: Libc,
-  fd: number,
-  size: number,
-  offset: number,
-  length: number,
-): Iterable<Extent> {
-  const end = offset + length
-  let at = offset
-  while (at < end) {
-    const data = Math.min(libc.seekData(fd, at) ?? lastHoleEnd(fd, at, size), size)
-    if (data > at) yield { length: data - at, type: HOLE | ZERO }
-    if (data >= end) return
-    // There is none after the end of a file that has shrunk: call that data, so that reading it fails.
-    at = Math.min(libc.seekHole(fd, data) ?? size, size)
-    // Another request may have punched a hole just there.
-    if (at > data) yield { length: at - data, type: 0 }
+export function findExtents(libc: Libc, patience: Patience, fd: number, size: number): Extents {
+  const patiently = <T>(now: () => T, later: () => Promise<T>): MaybePromise<T> => {
+    const done = patience.spend(() => ({ value: now() }))
+    return done === undefined ? later() : done.value
+  }
+  const seek = (what: 'seekData' | 'seekHole', from: number) =>
+    patiently(
+      () => libc[what](fd, from),
+      () => libc.inThread[what](fd, from),
+    )
+  /** Where the hole ends that no data follows: at the end of the disk, unless the file has shrunk. */
+  const lastHoleEnd = (at: number) =>
+    andThen(
+      patiently(
+        () => fstatSync(fd),
+        () => fstatLater(fd),
+      ),
+      (stats) => Math.max(at, Math.min(size, stats.size)),
+    )
+  /** Up to two runs from `at` on: a hole, and the data behind it, which is not asked for from `end` on. */
+  const lookUp = (at: number, end: number): MaybePromise<Extent[]> =>
+    andThen(seek('seekData', at), (found) =>
+      andThen(found ?? lastHoleEnd(at), (next) => {
+        const data = Math.min(next, size)
+        const runs: Extent[] = data > at ? [{ length: data - at, type: HOLE | ZERO }] : []
+        if (data >= end) return runs
+        return andThen(seek('seekHole', data), (hole = size) => {
+          // There is none after the end of a file that has shrunk: call that data, so that reading it fails.
+          const length = Math.min(hole, size) - data
+          // Another request may have punched a hole just there.
+          if (length > 0) runs.push({ length, type: 0 })
+          return runs
+        })
+      }),
+    )
+
+  function* oneByOne(first: Extent[], offset: number, end: number): Generator<Extent> {
+    let at = offset
+    for (let runs: MaybePromise<Extent[]> = first; ; runs = lookUp(at, end)) {
+      if (isPromise(runs)) {
+        // It began to wait: that is enough for now, whatever comes of it.
+        runs.catch(() => {})
+        return
+      }
+      yield* runs
+      for (const { length } of runs) at += length
+      if (at >= end) return
+    }
+  }
+  async function aFew(first: MaybePromise<Extent[]>, offset: number, end: number): Promise<Extent[]> {
+    const until = performance.now() + answerMs
+    const all: Extent[] = []
+    let at = offset
+    for (let runs = await first; ; runs = await lookUp(at, end)) {
+      for (const run of runs) {
+        all.push(run)
+        at += run.length
+      }
+      const enough = all.length >= answerRuns || performance.now() >= until
+      if (at >= end || (enough && all.length > 0)) return all
+    }
+  }
+  return (offset, length) => {
+    const end = offset + length
+    const first = lookUp(offset, end)
+    return isPromise(first) || first.length === 0 ? aFew(first, offset, end) : oneByOne(first, offset, end)
   }
 }
 
-/** Where the hole ends that no data follows: at the end of the disk, unless the file has shrunk. */
-function lastHoleEnd(fd: number, at: number, size: number): number {
-  return Math.max(at, Math.min(size, fstatSync(fd).size))
-}
+const fstatLater = promisify(fstat)

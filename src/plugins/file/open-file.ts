@@ -1,5 +1,5 @@
 /** Opens what is to be served, and refuses what cannot be. */
-import { close, fstatSync, open, readSync, type Stats, writeSync } from 'node:fs'
+import { close, fstat, open, read, type Stats, write } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { fsPath } from '../../api/byte-text.js'
@@ -17,7 +17,11 @@ export interface OpenFile {
   readonly owned: boolean
 }
 
+// None of these on the event loop: each may wait for a disk.
 const openFd = promisify(open)
+const fstatFd = promisify(fstat)
+const readFd = promisify(read)
+const writeFd = promisify(write)
 export const closeFd = promisify(close)
 
 /** Why something of this kind cannot be served; undefined when it can. */
@@ -41,7 +45,7 @@ export async function openPath(path: string, name: string, readOnly: boolean, lo
       ? { fd: await openFd(fsPath(path), 'r'), writable: false }
       : await openWritable(path, log)
     try {
-      const stats = fstatSync(fd)
+      const stats = await fstatFd(fd)
       refuseOthers(stats)
       return { fd, writable, isBlock: stats.isBlockDevice(), owned: true }
     } catch (error) {
@@ -78,29 +82,26 @@ async function openWritable(path: string, log: Log): Promise<{ fd: number; writa
  *
  * @throws ConfigError when it is not open, is no file, or cannot be read.
  */
-export function adoptFd(fd: number): OpenFile {
-  const stats = inspectFd(fd, `fd=${fd}`)
+export async function adoptFd(fd: number): Promise<OpenFile> {
+  const stats = await inspectFd(fd, `fd=${fd}`)
   const reason = whyNot(stats)
   if (reason !== undefined) throw new ConfigError(`file: fd=${fd} cannot be served: ${reason}`)
-  const allows = (call: () => void) => {
-    try {
-      call()
-    } catch (error) {
-      return codeOf(error) !== 'EBADF'
-    }
-    return true
-  }
+  const allows = (call: Promise<unknown>) =>
+    call.then(
+      () => true,
+      (error: unknown) => codeOf(error) !== 'EBADF',
+    )
   const byte = new Uint8Array(1)
-  if (!allows(() => readSync(fd, byte, 0, 1, 0)))
+  if (!(await allows(readFd(fd, byte, 0, 1, 0))))
     throw new ConfigError(`file: fd=${fd} cannot be served: it is open for writing alone`)
-  const writable = allows(() => writeSync(fd, byte, 0, 0, 0))
+  const writable = await allows(writeFd(fd, byte, 0, 0, 0))
   return { fd, writable, isBlock: stats.isBlockDevice(), owned: false }
 }
 
 /** @throws ConfigError when it is not open. */
-export function inspectFd(fd: number, parameter: string): Stats {
+export async function inspectFd(fd: number, parameter: string): Promise<Stats> {
   try {
-    return fstatSync(fd)
+    return await fstatFd(fd)
   } catch (error) {
     throw new ConfigError(`file: ${parameter} is no open file descriptor: ${messageOf(error)}`, {
       cause: error,
@@ -109,14 +110,14 @@ export function inspectFd(fd: number, parameter: string): Stats {
 }
 
 /** In bytes. Of a block device `stat` does not tell: without the C library its end is found by reading. */
-export function sizeOf({ fd, isBlock }: OpenFile, libc: Libc | undefined): number {
-  if (!isBlock) return fstatSync(fd).size
+export async function sizeOf({ fd, isBlock }: OpenFile, libc: Libc | undefined): Promise<number> {
+  if (!isBlock) return (await fstatFd(fd)).size
   if (libc) return libc.seekEnd(fd)
   const byte = new Uint8Array(1)
   let [low, high] = [0, Number.MAX_SAFE_INTEGER]
   while (low < high) {
     const middle = Math.floor((low + high) / 2)
-    if (readSync(fd, byte, 0, 1, middle) === 1) low = middle + 1
+    if ((await readFd(fd, byte, 0, 1, middle)).bytesRead === 1) low = middle + 1
     else high = middle
   }
   return low

@@ -1,6 +1,6 @@
 import { type Loop, realLoop } from '../../lib/busy-poll.js'
 import type { Libc } from '../../lib/libc.js'
-import { restFactor } from './patience.js'
+import { restFactor } from '../../lib/patience.js'
 
 /**
  * A disk has this long to answer, in ms: one that is quick needs a tenth to a third of it. To hand a read to

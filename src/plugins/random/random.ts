@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import { NbdError } from '../../api/errors.js'
+import { andThen } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
@@ -33,10 +34,11 @@ export default definePlugin({
         can: { multiConn: true },
         read: (offset, length, alloc) => bytes.read(offset, length, alloc),
         write(offset, data) {
-          const at = bytes.mismatch(offset, data)
-          if (at < 0) return
-          const place = `the byte at ${offset + at} is not what is read there`
-          throw new NbdError('EIO', `write ${data.length} at ${offset}: ${place}`)
+          return andThen(bytes.mismatch(offset, data), (at) => {
+            if (at < 0) return
+            const place = `the byte at ${offset + at} is not what is read there`
+            throw new NbdError('EIO', `write ${data.length} at ${offset}: ${place}`)
+          })
         },
         trim: (offset, length) => refuse('trim', offset, length),
         zero: (offset, length) => refuse('zero', offset, length),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Patience } from './patience.js'
+import { noPatience, Patience } from './patience.js'
 
 /** Calls that take as long as they are told, in ms. */
 function withClock() {
@@ -37,4 +37,23 @@ test('a call that throws is not swallowed', () => {
     throw new Error('no space')
   }
   assert.throws(() => patience.spend(fail), /no space/)
+})
+
+test('a long call that throws ends the patience, too', () => {
+  let now = 0
+  const patience = new Patience(() => now)
+  const fail = () =>
+    patience.spend(() => {
+      now += 10
+      throw new Error('no space')
+    })
+  assert.throws(fail, /no space/)
+  assert.equal(
+    patience.spend(() => 'done'),
+    undefined,
+  )
+})
+
+test('without patience no call is made', () => {
+  assert.equal(noPatience.spend(assert.fail), undefined)
 })

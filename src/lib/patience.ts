@@ -23,9 +23,14 @@ export class Patience {
   spend<T>(call: () => T): T | undefined {
     const start = this.#now()
     if (start < this.#restUntil) return undefined
-    const result = call()
-    const end = this.#now()
-    if (end - start > patienceMs) this.#restUntil = end + restFactor * (end - start)
-    return result
+    try {
+      return call()
+    } finally {
+      const end = this.#now()
+      if (end - start > patienceMs) this.#restUntil = end + restFactor * (end - start)
+    }
   }
 }
+
+/** For calls of which each may wait, and nobody knows for how long. */
+export const noPatience: Patience = new Patience(() => Number.NEGATIVE_INFINITY)
