@@ -2,10 +2,11 @@
  * Reads the words of nbdkit's command line: sizes, delays, probabilities, booleans, integers, passwords.
  * Each returns the value or throws an Error whose message says what was wrong and what would be right.
  */
-import { closeSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { fsPath, isUtf8, textOfBytes } from './byte-text.js'
 import { whyNotInherited } from './inherited.js'
+import { typedLine } from './typed-line.js'
 
 const sizeUnits: Record<string, number> = {
   b: 1,
@@ -123,7 +124,7 @@ function passwordOf(text: string): string {
   if (text.startsWith('+')) return firstLine(readFileSync(fsPath(text.slice(1))))
   if (text === '-') {
     if (!isatty(0)) throw new Error('password "-" is read from a terminal, and standard input is none')
-    return typedLine()
+    return typedLine('password: ')
   }
   if (!text.startsWith('-')) return text
   const fd = parseDescriptor(text.slice(1), 0)
@@ -133,15 +134,6 @@ function passwordOf(text: string): string {
   } finally {
     closeSync(fd)
   }
-}
-
-/** A terminal has no end of file to wait for: read as far as the line goes. */
-function typedLine(): string {
-  process.stderr.write('password: ')
-  const byte = Buffer.alloc(1)
-  const line: number[] = []
-  while (readSync(0, byte) === 1 && byte[0] !== 10) line.push(byte[0] ?? 0)
-  return textOfBytes(Buffer.from(line))
 }
 
 function firstLine(text: Buffer): string {

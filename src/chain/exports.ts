@@ -38,8 +38,32 @@ function checked(layer: string, given: unknown): readonly Export[] {
   return exports
 }
 
-/** The name that an empty name stands for: empty again where no layer knows better. */
-export async function defaultExport(
+/** What each client was told: one that looks at an export and then opens it asks with each option. */
+const told = new WeakMap<OpenRequest['connection'], Promise<string>>()
+
+/**
+ * The name that an empty name stands for: empty again where no layer knows better. The layers are asked once
+ * for each client.
+ */
+export function defaultExport(
+  links: readonly Link[],
+  request: OpenRequest,
+  running: Running,
+): Promise<string> {
+  const { connection } = request
+  const before = told.get(connection)
+  if (before !== undefined) return before
+  const name = askDefaultExport(links, request, running)
+  // Where a layer opens a device itself, there is no client.
+  if (connection.id !== 0) {
+    told.set(connection, name)
+    // It may know the next time.
+    name.catch(() => told.delete(connection))
+  }
+  return name
+}
+
+async function askDefaultExport(
   links: readonly Link[],
   request: OpenRequest,
   running: Running,

@@ -75,8 +75,11 @@ function pluginLines({ definition, path, builtIn }: Found, more?: Description): 
   const magic = Object.entries(params).find(([, param]) => param.magic)
   const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
-  const said = [...(definition.dumpLines ?? []), ...(more?.lines ?? [])]
   const keyOf = (line: string) => line.replace(/=.*/s, '')
+  // What is known with the words that follow holds for what is known without them.
+  const better = new Set((more?.lines ?? []).map(keyOf))
+  const ownLines = (definition.dumpLines ?? []).filter((line) => !better.has(keyOf(line)))
+  const said = [...ownLines, ...(more?.lines ?? [])]
   const saidKeys = new Set(said.map(keyOf))
   // Every plugin has the first three of these.
   const callbacks = [

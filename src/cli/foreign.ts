@@ -2,6 +2,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fsPath } from '../api/byte-text.js'
+import { shellQuote } from '../lib/shell-quote.js'
 
 /** The plugin that knows how to load a file, and the word of the command line that names the file to it. */
 export interface Foreign {
@@ -18,7 +19,8 @@ const compiled = ['7f454c46', 'cffaedfe', 'cafebabe']
  */
 export function foreignPlugin(path: string): Foreign | undefined {
   const start = beginningOf(path)
-  if (compiled.includes(start.subarray(0, 4).toString('hex')))
+  // One that is damaged is a shared object all the same: who loads it says what is wrong.
+  if (compiled.includes(start.subarray(0, 4).toString('hex')) || path.endsWith('.so'))
     return { plugin: 'native', word: `plugin=${path}` }
   const [line = ''] = start.toString().split('\n', 1)
   const [, plugin] = /^#!.*\bnbdkit(?:-ts)?\s+([a-z][\w-]*)\s*$/.exec(line) ?? []
@@ -35,6 +37,21 @@ export function isDisk(path: string): boolean {
   const start = beginningOf(path)
   const isScript = start.subarray(0, 2).toString() === '#!'
   return !isScript && (extname(path) !== '' || start.length === 0 || start.includes(0))
+}
+
+/**
+ * What to do with a script that names no plugin, as a hint; undefined for a file that is none, as far as its
+ * name and its first line tell.
+ */
+export function scriptHint(path: string, word: string): string | undefined {
+  const [line = ''] = beginningOf(path).toString().split('\n', 1)
+  if (importable.test(path) || !(line.startsWith('#!') || /\.(sh|bash|py|pl|rb|tcl|lua)$/.test(path)))
+    return undefined
+  const isPython = path.endsWith('.py') || /^#!.*\bpython/.test(line)
+  return isPython
+    ? `its first line names no plugin: try "nbdkit-ts python ${shellQuote(word)}", or begin it with ` +
+        '"#!/usr/bin/env -S nbdkit-ts python"'
+    : `its first line names no plugin: try "nbdkit-ts sh ${shellQuote(word)}"`
 }
 
 function beginningOf(path: string): Buffer {

@@ -8,7 +8,7 @@ import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
 import { filters } from '../filters/catalog.js'
 import { shellQuote } from '../lib/shell-quote.js'
 import { plugins } from '../plugins/catalog.js'
-import { foreignPlugin, isDisk } from './foreign.js'
+import { foreignPlugin, isDisk, scriptHint } from './foreign.js'
 import { orNearest } from './nearest.js'
 
 type Kind = 'plugin' | 'filter'
@@ -63,6 +63,8 @@ export async function findLayer<K extends Kind>(kind: K, word: string): Promise<
   }
   if (foreign?.plugin === 'native')
     throw new ConfigError(`filter ${word}: filters of nbdkit cannot be loaded, only its plugins`)
+  const hint = kind === 'plugin' ? scriptHint(path, word) : undefined
+  if (hint !== undefined) throw new ConfigError(`plugin ${word}: ${hint}`)
   if (isDisk(path))
     throw new ConfigError(
       `${kind} ${word}: it is neither JavaScript nor TypeScript${kind === 'plugin' ? asDisk(word) : ''}`,

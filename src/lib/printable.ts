@@ -30,3 +30,16 @@ function shortened(text: string): string {
   const head = text.slice(0, messageCharactersMax - endCharacters)
   return `${head} [${over} characters left out] ${text.slice(-endCharacters)}`
 }
+
+/** The most characters of a line: the NBD protocol lets a client be told 4096 bytes. */
+const lineCharactersMax = 4000
+
+/** What a script or a plugin says, as a client may be told too: on one line, which is cut where it is too long. */
+export function printableLine(text: string): string {
+  // Cut first: what is thrown away needs no other spelling.
+  return cut(printable(cut(text).replaceAll(/[\n\t]/g, ' ')))
+}
+
+function cut(text: string): string {
+  return text.length > lineCharactersMax ? `${text.slice(0, lineCharactersMax)}…` : text
+}

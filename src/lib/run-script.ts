@@ -1,4 +1,5 @@
 import { spawn } from './spawn.js'
+import { started } from './started.js'
 
 /** How a script ended: by itself with a status, or by a signal. */
 export interface ScriptEnd {
@@ -8,7 +9,8 @@ export interface ScriptEnd {
 
 /**
  * Runs a script of the user's with the shell, beside everything else. It has nothing to read, and what it
- * prints goes to standard error: standard output may be a client's connection.
+ * prints goes to standard error: standard output may be a client's connection. It ends with us at the latest,
+ * with what it has started.
  *
  * @param variables what it finds in its environment; undefined takes a variable away.
  * @returns how it ended; rejects when it could not be started.
@@ -20,8 +22,12 @@ export function runScript(
 ): Promise<ScriptEnd> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...variables }
-    const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 2, 2], env })
+    const child = spawn('/bin/sh', ['-c', script], { detached: true, stdio: ['ignore', 2, 2], env })
+    const forget = started(child)
     child.on('error', reject)
-    child.on('exit', (status, signal) => resolve({ status, signal }))
+    child.on('exit', (status, signal) => {
+      forget()
+      resolve({ status, signal })
+    })
   })
 }

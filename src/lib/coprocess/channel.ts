@@ -3,8 +3,10 @@ import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
 import type { BusyPoll } from '../busy-poll.js'
+import { PluginException, saidError } from '../methods/failures.js'
 import { type CallOptions, type Outcome, textMax } from '../methods/methods.js'
 import { adoptSocket } from '../onread-socket.js'
+import { printableLine } from '../printable.js'
 import { widen } from '../socket-descriptor.js'
 import { ReplyDecoder } from './replies.js'
 
@@ -27,6 +29,7 @@ interface Waiting {
 export class Channel {
   /** Resolves when all that came has been read, and nothing more will come. */
   readonly read: Promise<unknown>
+  readonly #from: Readable
   readonly #to: Writable
   readonly #busyPoll: BusyPoll
   readonly #waiting = new Map<number, Waiting>()
@@ -48,11 +51,15 @@ export class Channel {
       other: (tag, status) => this.#take(tag).resolve({ status, output: nothing }),
       error: (tag, code, message) => {
         const { method, reject } = this.#take(tag)
-        reject(Object.assign(new Error(message === '' ? `${method}: it failed` : message), { code }))
+        reject(saidError(code, message === '' ? `${method}: it failed` : message))
+      },
+      raised: (tag, { name, place, message }) => {
+        const { method, reject } = this.#take(tag)
+        reject(new PluginException(decodeWord(name), message, method, decodeWord(place)))
       },
       shutdown: events.shutdown,
       disconnect: events.disconnect,
-      message: events.message,
+      message: (kind, text) => events.message(kind, printableLine(text)),
     })
     const received = (chunk: Buffer) => {
       if (this.#failure) return
@@ -67,6 +74,7 @@ export class Channel {
     this.#to = adopted && Object.is(from, to) ? adopted : to
     if (this.#to instanceof Socket) widen(this.#to)
     const source = adopted ?? from.on('data', received)
+    this.#from = source
     // Why it ends is told by the process.
     for (const stream of [source, this.#to]) stream.on('error', () => {})
     this.read = new Promise((resolve) => {
@@ -96,6 +104,20 @@ export class Channel {
     })
   }
 
+  /** The call of a client that has no handle yet: where that leaves, whoever works at it is told. */
+  async callFor(signal: AbortSignal, method: string, words: readonly (string | number)[]): Promise<Outcome> {
+    const outcome = this.call(method, words)
+    const tag = this.#tag
+    const abandoned = () => this.note(`abandoned ${tag}`)
+    if (signal.aborted) abandoned()
+    signal.addEventListener('abort', abandoned, { once: true })
+    try {
+      return await outcome
+    } finally {
+      signal.removeEventListener('abort', abandoned)
+    }
+  }
+
   /** A line that is not answered. */
   note(text: string): void {
     if (!this.#failure) this.#send(`- ${text}\n`)
@@ -105,6 +127,17 @@ export class Channel {
   end(): void {
     this.#flush()
     this.#to.end()
+  }
+
+  /** What has come so far, as far as it is known. */
+  get bytesRead(): number {
+    return this.#from instanceof Socket ? this.#from.bytesRead : 0
+  }
+
+  /** Reads and sends no more, whoever else may hold the other end. */
+  close(): void {
+    this.#from.destroy()
+    this.#to.destroy()
   }
 
   /** Fails all that wait, and all that will be called. */

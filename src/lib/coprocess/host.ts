@@ -1,7 +1,7 @@
 /** One process that serves all clients: the host of a plugin in another language (docs/coprocess.md). */
-import { fstatSync } from 'node:fs'
 import type { Connection } from '../../api/connection.js'
 import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
+import { whyNotInherited } from '../../api/inherited.js'
 import type { Setting } from '../../api/params.js'
 import type { Concurrency, Description, PluginInstance, ServerContext } from '../../api/plugin.js'
 import { readThreadModel } from '../methods/answers.js'
@@ -31,6 +31,8 @@ export interface HostOptions {
   readonly server: ServerContext
   /** Start it again, for new clients, when it has died. */
   readonly restart: boolean
+  /** What a user may do where the process ends while it loads the file. */
+  readonly endsEarly: string
 }
 
 /** A process, from its start to its end: after a restart there is another. */
@@ -72,19 +74,30 @@ class Host implements Methods {
     return this.#coprocess.hasEnded
   }
 
-  call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome> {
-    return this.#coprocess.channel.call(method, words, options)
+  call(
+    method: string,
+    words: readonly (string | number)[],
+    { connection, ...options }: CallOptions = {},
+  ): Promise<Outcome> {
+    const { channel } = this.#coprocess
+    return connection && connecting.has(method)
+      ? channel.callFor(connection.signal, method, words)
+      : channel.call(method, words, options)
   }
 
   /** @throws ConfigError where the plugin cannot be loaded. */
   async load(): Promise<void> {
-    const { file, server, debugFlags: flags } = this.#options
+    const { file, server, debugFlags: flags, endsEarly } = this.#options
     const words = [file, server.log.debugging, server.readOnly, server.stdioSafe, ...flags].map(String)
     let output: Outcome['output']
     try {
       ;({ output } = await this.call('load', words))
     } catch (error) {
-      throw new ConfigError(`${this.name}: ${messageOf(error)}`, { cause: error })
+      const why = messageOf(error)
+      // Most begin with it.
+      const named = why.startsWith(`${this.name}: `) || why.startsWith(`${file}: `)
+      const hint = this.#coprocess.hasStarted && this.dead ? `: ${endsEarly}` : ''
+      throw new ConfigError(`${named ? '' : `${this.name}: `}${why}${hint}`, { cause: error })
     }
     const lines = textOf(output)
       .split('\n')
@@ -111,7 +124,7 @@ class Host implements Methods {
 
   /** Opens a handle, and goes on with it until it is closed. */
   open: Opener = async ({ connection }, words) => {
-    const handle = lineOf((await this.call('open', words)).output)
+    const handle = lineOf((await this.call('open', words, { connection })).output)
     this.#clients.set(handle, connection)
     const dropped = () => this.#coprocess.channel.note(`dropped ${handle}`)
     // It may have gone while the plugin opened it.
@@ -131,10 +144,18 @@ class Host implements Methods {
     return { methods, handle }
   }
 
+  /** It is set up. */
+  begun(): void {
+    this.#coprocess.begun()
+  }
+
   end(): Promise<void> {
     return this.#coprocess.end()
   }
 }
+
+/** The calls of a client that has no handle yet. */
+const connecting: ReadonlySet<string> = new Set(['preconnect', 'list_exports', 'default_export', 'open'])
 
 function nameOf(flag: string): string {
   return flag.replace(/=.*/, '')
@@ -142,20 +163,11 @@ function nameOf(flag: string): string {
 
 /**
  * Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. What
- * looks like one and is not open is a number.
+ * looks like one and was not inherited is a number: the host refuses to read from it.
  */
 function passwordDescriptors(settings: readonly Setting[]): number[] {
   const numbers = settings.flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
-  return numbers.filter((fd) => fd > 2 && isOpen(fd))
-}
-
-function isOpen(fd: number): boolean {
-  try {
-    fstatSync(fd)
-    return true
-  } catch {
-    return false
-  }
+  return numbers.filter((fd) => fd > 2 && whyNotInherited(fd) === undefined)
 }
 
 /** `unix:PID:UID:GID`, `tcp:PORT:ADDRESS` or `stream`. */
@@ -174,6 +186,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
     try {
       await host.load()
       await host.configure()
+      host.begun()
       return { host, concurrency: await threadModelOf(host, staticModel(host)) }
     } catch (error) {
       await host.end()
@@ -254,6 +267,7 @@ export async function describeHosted(options: HostOptions): Promise<Description>
     const concurrency = await threadModelOf(host, staticModel(host))
     const [name, magicKey] = [host.facts.get('name'), host.facts.get('magic_config_key')]
     const help = [host.facts.get('description'), host.facts.get('config_help')]
+    const threadModel = `thread_model=${concurrency.replaceAll('-', '_')}`
     const apart = [
       'methods',
       'name',
@@ -269,7 +283,7 @@ export async function describeHosted(options: HostOptions): Promise<Description>
       ...(name === undefined ? {} : { name }),
       ...(magicKey === undefined ? {} : { magicKey }),
       help: help.filter((text) => text !== undefined && text.trim() !== '').join('\n'),
-      lines: [...facts.map(([key, value]) => `${key}=${value}`), ...(await dumpedBy(host))],
+      lines: [threadModel, ...facts.map(([key, value]) => `${key}=${value}`), ...(await dumpedBy(host))],
     }
   } finally {
     await host.end()

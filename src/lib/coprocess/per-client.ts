@@ -2,13 +2,14 @@
 import type { ServerContext } from '../../api/plugin.js'
 import type { Opener } from '../methods/instance.js'
 import type { Methods } from '../methods/methods.js'
+import { watchFor } from '../scripts/unwanted.js'
 import { Coprocess } from './process.js'
 
 export interface PerClientOptions {
   readonly file: string
   /** Its variable `tmpdir`. */
   readonly directory: string
-  readonly server: Pick<ServerContext, 'shutdown' | 'log' | 'busyPollUs'>
+  readonly server: Pick<ServerContext, 'shutdown' | 'stopping' | 'log' | 'busyPollUs'>
 }
 
 /** It has one client alone. */
@@ -34,11 +35,25 @@ export function openCoprocess({ file, directory, server }: PerClientOptions): Op
         disconnect: (_, force) => connection.disconnect(force),
       },
     })
-    const dropped = () => {
+    coprocess.begun()
+    const ended = new AbortController()
+    void coprocess.ended.then(() => ended.abort())
+    const on = (signal: AbortSignal, note: string) => {
+      const tell = () => coprocess.channel.note(note)
+      if (signal.aborted) tell()
+      else signal.addEventListener('abort', tell, { once: true, signal: ended.signal })
+    }
+    on(server.stopping, 'stopping')
+    on(connection.signal, `dropped ${handle}`)
+    const unwatch = watchFor(
+      connection,
+      false,
+      server,
+    )(() => {
       const timer = setTimeout(() => coprocess.kill('its client was dropped, and it does not end'), droppedMs)
       void coprocess.ended.then(() => clearTimeout(timer))
-    }
-    connection.signal.addEventListener('abort', dropped, { once: true })
+    })
+    void coprocess.ended.then(unwatch)
     const methods: Methods = {
       name: file,
       async call(method, words, options) {
@@ -46,7 +61,7 @@ export function openCoprocess({ file, directory, server }: PerClientOptions): Op
           return await coprocess.channel.call(method, words, options)
         } finally {
           if (method === 'close') {
-            connection.signal.removeEventListener('abort', dropped)
+            unwatch()
             await coprocess.end()
           }
         }

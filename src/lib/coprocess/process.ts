@@ -1,13 +1,14 @@
 /** A process that answers calls, from its start to its end. */
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
 import { spawn } from '../spawn.js'
 import { writeStandard } from '../standard-streams.js'
 import { killGroup, started } from '../started.js'
+import { whyNotRun } from '../why-not-run.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
 export interface CoprocessOptions {
@@ -28,8 +29,8 @@ export interface CoprocessOptions {
   readonly events: Pick<ChannelEvents, 'shutdown' | 'disconnect'>
 }
 
-/** When it has ended, what it printed is waited for so long, in ms. */
-const printedMs = 200
+/** What it left may hold its pipes open: when it has ended, so long a quiet is the end of them, in ms. */
+const saidMs = 200
 
 /** After the end of its input a process has so long to end by itself, in ms. */
 const endMs = 5000
@@ -40,6 +41,7 @@ export class Coprocess {
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   #ending = false
+  #begun = false
   #hasEnded = false
   #killedFor: string | undefined
 
@@ -57,23 +59,23 @@ export class Coprocess {
     })
     const forget = started(this.#child)
     if (options.speaks === 'descriptor') printFrom(this.#child, options.stdioSafe)
-    this.ended = this.#end().then((why) => {
+    this.ended = this.#end(file).then((why) => {
       this.#hasEnded = true
       forget()
-      const unexpected = !this.#ending || this.channel.waiting > 0
+      const unexpected = this.#begun && (!this.#ending || this.channel.waiting > 0)
       this.channel.fail(new NbdError('EIO', `${name}: ${why}`))
       if (unexpected) log.error(`${name}: ${why}`)
     })
   }
 
   /** Resolves with the reason when it has ended, and all that it said has been read. */
-  async #end(): Promise<string> {
+  async #end(file: string): Promise<string> {
     const child = this.#child
     const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
     const why = await new Promise<string>((resolve) => {
       child.on('error', (error) => {
         // Nothing was started, and so there is nothing that could exit.
-        if (child.pid === undefined) resolve(`it cannot be run: ${error.message}`)
+        if (child.pid === undefined) resolve(`it cannot be run: ${whyNotRun(file, error)}`)
       })
       child.on('exit', (status, signal) => {
         const how = signal === null ? `it ended with status ${status}` : `it was killed by ${signal}`
@@ -81,16 +83,36 @@ export class Coprocess {
       })
     })
     if (child.pid === undefined) return why
-    // What it has started may hold its output open, and live.
-    const patience = new AbortController()
-    await Promise.race([closed, sleep(printedMs, undefined, { signal: patience.signal }).catch(() => {})])
-    patience.abort()
-    await this.channel.read
+    const said = Promise.all([closed, this.channel.read]).then(() => true)
+    // As long as something comes, more may follow.
+    for (let before = -1; before !== this.channel.bytesRead; ) {
+      before = this.channel.bytesRead
+      const patience = new AbortController()
+      const quiet = sleep(saidMs, false, { signal: patience.signal }).catch(() => false)
+      const isAll = await Promise.race([said, quiet])
+      patience.abort()
+      if (isAll) break
+      // What came while the server was busy elsewhere is read before this.
+      await setImmediate()
+    }
+    this.channel.close()
+    child.stdout?.destroy()
+    child.stderr?.destroy()
     return why
+  }
+
+  /** From now on an end that is not asked for is logged: before, whoever starts it is told by its calls. */
+  begun(): void {
+    this.#begun = true
   }
 
   get hasEnded(): boolean {
     return this.#hasEnded
+  }
+
+  /** There is, or was, such a process. */
+  get hasStarted(): boolean {
+    return this.#child.pid !== undefined
   }
 
   kill(why: string): void {

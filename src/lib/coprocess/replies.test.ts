@@ -11,6 +11,7 @@ function decode(pieces: readonly Uint8Array[]): string[] {
     ok: (tag, output, length) => found.push(`${tag} ok ${length} ${Buffer.from(output)}`),
     other: (tag, status) => found.push(`${tag} ${status}`),
     error: (tag, code, message) => found.push(`${tag} ${code} ${message}`),
+    raised: (tag, { name, place, message }) => found.push(`${tag} raised ${name} ${place} ${message}`),
     shutdown: () => found.push('shutdown'),
     disconnect: (handle, force) => found.push(`disconnect ${handle} ${force}`),
     message: (kind, text) => found.push(`${kind}: ${text}`),
@@ -22,6 +23,7 @@ function decode(pieces: readonly Uint8Array[]): string[] {
 const whole = [
   '1 ok\n2 ok 0\n5 ok 5\nab\ncd9 false\n8 missing\n7 error\n6 error ENOSPC\n',
   '5 error EINVAL it is wrong: ä\n4 error the disk is full\n3 ok 5\nabcde',
+  '9 raised TypeError a%20b.py:3 not a number\n8 raised Full f:1\n- missing\n',
   'shutdown\ndisconnect 1 soft\ndisconnect h/2 force\nlog\nlog a b\ndebug c\n',
 ].join('')
 
@@ -29,6 +31,7 @@ const expected = [
   ...['1 ok 0 ', '2 ok 0 ', '5 ok 5 ab\ncd', '9 false', '8 missing', '7 EIO ', '6 ENOSPC '],
   // Of five bytes it wanted three.
   ...['5 EINVAL it is wrong: ä', '4 EIO the disk is full', '3 ok 5 abc'],
+  ...['9 raised TypeError a%20b.py:3 not a number', '8 raised Full f:1 '],
   ...['shutdown', 'disconnect 1 false', 'disconnect h/2 true', 'log: ', 'log: a b', 'debug: c'],
 ]
 
@@ -65,7 +68,7 @@ describe('what a coprocess sends', () => {
     const decoder = new ReplyDecoder({
       target: () => target,
       ok: (tag, output, length) => answers.push([tag, output.length, length]),
-      ...{ other() {}, error() {}, shutdown() {}, disconnect() {}, message() {} },
+      ...{ other() {}, error() {}, raised() {}, shutdown() {}, disconnect() {}, message() {} },
     })
     assert.equal(decoder.place(), undefined)
     decoder.push(Buffer.from('1 ok 100000\nabc'))

@@ -1,11 +1,14 @@
 /**
  * Reads what a coprocess sends (docs/coprocess.md):
  *
- *     TAG ok [LENGTH] | TAG false | TAG missing | TAG error [ERRNO [MESSAGE]]
+ *     TAG ok [LENGTH] | TAG false | TAG missing
+ *     TAG error [ERRNO [MESSAGE]] | TAG raised NAME PLACE [MESSAGE]
  *     shutdown | disconnect HANDLE soft|force | log TEXT | debug TEXT
  *
  * each on a line, and LENGTH bytes behind it.
  */
+
+import { printableLine } from '../printable.js'
 
 /** The longest line, in bytes. */
 const lineMax = 65536
@@ -23,9 +26,18 @@ export interface ReplyEvents {
   ok(tag: number, output: Uint8Array, length: number): void
   other(tag: number, status: 'false' | 'missing'): void
   error(tag: number, code: string, message: string): void
+  /** `name` and `place` as words of the protocol. */
+  raised(tag: number, raised: Raised): void
   shutdown(): void
   disconnect(handle: string, force: boolean): void
   message(kind: 'log' | 'debug', text: string): void
+}
+
+/** An exception that the plugin did not mean. */
+export interface Raised {
+  readonly name: string
+  readonly place: string
+  readonly message: string
 }
 
 export class ReplyDecoder {
@@ -137,7 +149,11 @@ export class ReplyDecoder {
       this.#filled = 0
     } else if (status === 'ok' || status === 'ok 0') this.#events.ok(tag, nothing, 0)
     else if (status === 'false' || status === 'missing') this.#events.other(tag, status)
-    else {
+    else if (status.startsWith('raised ')) {
+      const [, name = '', place = '', message = ''] =
+        /^raised (\S+) (\S+)(?: (.*))?$/.exec(status) ?? wrong(line)
+      this.#events.raised(tag, { name, place, message })
+    } else {
       const [, code = 'EIO', message = ''] = /^error(?: (E\w+))?(?: (.*))?$/.exec(status) ?? wrong(line)
       this.#events.error(tag, code, message)
     }
@@ -147,6 +163,8 @@ export class ReplyDecoder {
     const [, handle = '', how] = /^disconnect (\S*) (soft|force)$/.exec(line) ?? []
     if (how !== undefined) this.#events.disconnect(handle, how === 'force')
     else if (line === 'shutdown') this.#events.shutdown()
+    // The answer to a line that wants none, of a program that does not know such lines.
+    else if (line.startsWith('- ')) return
     else {
       const [, kind, text = ''] = /^(log|debug)(?: (.*))?$/.exec(line) ?? wrong(line)
       this.#events.message(kind as 'log' | 'debug', text)
@@ -161,5 +179,5 @@ function wrong(line: string): never {
 }
 
 function shown(line: string): string {
-  return line.length > 80 ? `${line.slice(0, 80)}…` : line
+  return printableLine(line.length > 80 ? `${line.slice(0, 80)}…` : line)
 }

@@ -32,7 +32,7 @@ export function readSupport(text: string): Support {
 
 /** Undefined for a word that names no model. */
 export function readThreadModel(text: string): Concurrency | undefined {
-  const word = text.trim().replaceAll('_', '-')
+  const word = text.trim().toLowerCase().replaceAll('_', '-')
   switch (word) {
     case 'serialize-connections':
     case 'serialize-all-requests':
@@ -89,18 +89,19 @@ export function readExtents(text: string, offset: number): Extent[] {
       throw new Error(`extents: the first begins at ${start}, asked for was ${offset}`)
     end = start + length
     const from = Math.max(start, offset)
-    if (end > from) runs.push({ length: end - from, type: readType(words[2] ?? '0', line) })
+    if (end > from) runs.push({ length: end - from, type: readType(words[2] ?? '') })
   }
   if (runs.length === 0) throw new Error(`extents: none was given at ${offset}`)
   return runs
 }
 
-/** Bits as a number, or the words `hole` and `zero`. */
-function readType(word: string, line: string): number {
-  if (/^(0x[0-9a-f]+|\d+)$/i.test(word)) return Number(word)
-  const bits = word.split(',').map((name) => (name === 'hole' ? HOLE : name === 'zero' ? ZERO : Number.NaN))
-  const type = bits.reduce((all, bit) => all | bit, 0)
-  if (bits.some(Number.isNaN))
-    throw new Error(`extents: "${line}": "${word}" is no type: expected a number, or hole and zero`)
-  return type
+/**
+ * Bits as a decimal number, with whatever follows its digits; or any word, in which nbdkit looks for `hole`
+ * and `zero`. What is neither is data.
+ */
+function readType(word: string): number {
+  const [digits] = /^[+-]?\d+/.exec(word) ?? []
+  // A number of any size counts by its lowest bits: -1 has all of them.
+  if (digits !== undefined) return Number(BigInt.asUintN(32, BigInt(digits.replace('+', '')))) & (HOLE | ZERO)
+  return (word.includes('hole') ? HOLE : 0) | (word.includes('zero') ? ZERO : 0)
 }

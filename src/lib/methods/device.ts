@@ -81,6 +81,7 @@ class HandleDevice {
     return called.then(({ status, output }) => {
       const got = dataLength(output)
       if (got === length) return output
+      if (status === 'missing') throw new NbdError('EIO', 'pread: the plugin has no such method')
       throw new NbdError('EIO', `pread: expected ${length} bytes, got ${status === 'ok' ? got : status}`)
     })
   }

@@ -1,6 +1,7 @@
 /** A plugin that has been set up, over somebody else's methods. */
 import type { DeviceInit } from '../../api/device.js'
-import { ConfigError, messageOf } from '../../api/errors.js'
+import { logMessageOf } from '../../api/error-text.js'
+import { ConfigError } from '../../api/errors.js'
 import type { Setting } from '../../api/params.js'
 import type { Concurrency, OpenRequest, PluginInstance } from '../../api/plugin.js'
 import { readExports, readThreadModel } from './answers.js'
@@ -17,7 +18,7 @@ export async function configureBy(
   try {
     return await methods.call(method, words)
   } catch (error) {
-    throw new ConfigError(`${methods.name}: ${method}: ${messageOf(error)}`, { cause: error })
+    throw new ConfigError(`${methods.name}: ${method}: ${logMessageOf(error)}`, { cause: error })
   }
 }
 
@@ -92,7 +93,8 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
 
   /** Undefined: there is no such method. */
   const exportsBy = async (method: string, request: OpenRequest) => {
-    const { status, output } = await methods.call(method, about(request))
+    const { connection } = request
+    const { status, output } = await methods.call(method, about(request), { connection })
     return status === 'missing' ? undefined : readExports(textOf(output))
   }
   const defaultExport = async (request: OpenRequest) =>
@@ -129,7 +131,7 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
     ...(has('preconnect')
       ? {
           async accept(connection) {
-            await methods.call('preconnect', [`${readOnly}`, ...peer({ connection })])
+            await methods.call('preconnect', [`${readOnly}`, ...peer({ connection })], { connection })
           },
         }
       : {}),

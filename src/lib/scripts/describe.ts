@@ -4,14 +4,15 @@ import { dumpedBy, magicKeyOf, threadModelOf } from '../methods/instance.js'
 import { type Methods, methodNames } from '../methods/methods.js'
 import { maxKnownStatus } from './script-methods.js'
 
-export const knownStatusLine = `max_known_status=${maxKnownStatus}`
+export const scriptLines: readonly string[] = ['api_version=2', `max_known_status=${maxKnownStatus}`]
 
 /** A script may have any of them. `config` and `magic_config_key` are said otherwise. */
 const notCallbacks: ReadonlySet<string> = new Set(['config', 'magic_config_key', 'open', 'get_size', 'pread'])
-export const scriptCallbacks = methodNames.filter((name) => !notCallbacks.has(name))
+export const scriptCallbacks = ['load', ...methodNames.filter((name) => !notCallbacks.has(name))]
 
-export async function describeScripts(methods: Methods): Promise<Description> {
-  const magicKey = await magicKeyOf(methods)
+/** `magic` is the key of the first bare word, where the scripts name none for a second. */
+export async function describeScripts(methods: Methods, magic?: string): Promise<Description> {
+  const magicKey = (await magicKeyOf(methods)) ?? magic
   const concurrency = await threadModelOf(methods)
   return {
     concurrency,

@@ -1,6 +1,5 @@
 /** Runs a program once: gives it bytes to read, and takes what it prints. */
 import type { ChildProcess } from 'node:child_process'
-import { setMaxListeners } from 'node:events'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
@@ -15,8 +14,10 @@ export interface Program {
   readonly input?: Uint8Array
   /** Bytes of output that make sense: a program that prints more is killed. */
   readonly outputMax: number
-  /** Fires when nobody waits for it any more: it is killed. */
-  readonly signal?: AbortSignal
+  /** So many bytes are waited for, also when it has ended and something that it started still prints. */
+  readonly outputMin?: number
+  /** Is given what kills the program, for when nobody wants its end, and gives what is called at its end. */
+  readonly watch?: (kill: () => void) => () => void
 }
 
 export interface Ended {
@@ -33,15 +34,17 @@ export interface Ended {
 }
 
 const messagesMax = 65536
+/** What is left in the background may hold the output open: so long a quiet is the end of it, in ms. */
+const quietMs = 200
 
 /**
- * Resolves when the program has ended and closed its output. It runs in a process group of its own, so that
- * what it started is killed with it, where it has to be.
+ * Resolves when the program has ended, and its output is closed or quiet. It has a process group of its own,
+ * so that what it started is killed with it, where it has to be.
  *
  * @throws Error with a `code` where it cannot be started.
  */
 export async function runProgram(program: Program): Promise<Ended> {
-  const { file, args, env, input, outputMax, signal } = program
+  const { file, args, env, input, outputMax, outputMin = 0, watch } = program
   const pipes = new Pipes(input !== undefined)
   let child: ChildProcess
   try {
@@ -59,9 +62,7 @@ export async function runProgram(program: Program): Promise<Ended> {
   })
   const forget = started(child)
   const kill = () => killGroup(child)
-  // Each request in flight may run one, on the one signal of its connection: many listeners are no leak.
-  if (signal) setMaxListeners(0, signal)
-  signal?.addEventListener('abort', kill, { once: true })
+  const unwatch = watch?.(kill)
   // It may end without having read all of it: whether that is an error is for its status to say.
   stdin?.on('error', () => {}).end(input)
 
@@ -90,13 +91,43 @@ export async function runProgram(program: Program): Promise<Ended> {
     messagesLength += chunk.length
   })
   try {
-    if (signal?.aborted) kill()
-    const [end] = await Promise.all([ended, outputRead, messagesRead])
+    const end = await ended
+    const quiet = new Quiet(quietMs, () => outputLength >= outputMin)
+    stdout.on('data', quiet.begin)
+    await Promise.race([Promise.all([outputRead, messagesRead]), quiet.came])
+    quiet.end()
     return { ...end, output, outputLength, messages: Buffer.concat(messages).toString(), flooded }
   } finally {
     forget()
-    signal?.removeEventListener('abort', kill)
+    unwatch?.()
     for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+  }
+}
+
+/** Comes when nothing has been read for a time, and enough before. */
+class Quiet {
+  readonly came: Promise<void>
+  readonly #ms: number
+  readonly #isEnough: () => boolean
+  #timer: NodeJS.Timeout | undefined
+  #come = () => {}
+
+  constructor(ms: number, isEnough: () => boolean) {
+    this.#ms = ms
+    this.#isEnough = isEnough
+    this.came = new Promise((resolve) => {
+      this.#come = resolve
+    })
+    this.begin()
+  }
+
+  begin = (): void => {
+    clearTimeout(this.#timer)
+    if (this.#isEnough()) this.#timer = setTimeout(this.#come, this.#ms)
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
   }
 }
 

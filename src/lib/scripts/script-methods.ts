@@ -2,13 +2,19 @@
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import type { Connection } from '../../api/connection.js'
-import { messageOf, NbdError } from '../../api/errors.js'
+import { NbdError } from '../../api/errors.js'
 import type { ServerContext } from '../../api/plugin.js'
+import { saidError } from '../methods/failures.js'
 import { type CallOptions, type Methods, type Outcome, textMax } from '../methods/methods.js'
+import { whyNotRun } from '../why-not-run.js'
 import { type Ended, runProgram } from './program.js'
+import { watchFor } from './unwanted.js'
 
 /** The highest exit status that has a meaning of its own. */
 export const maxKnownStatus = 8
+
+/** Methods that change something: one that is cut off in the middle may leave half of it. */
+const writes: ReadonlySet<string> = new Set(['pwrite', 'trim', 'zero', 'flush'])
 
 /** How a method is run: a file, and what comes before its words. */
 export interface Command {
@@ -24,7 +30,7 @@ export interface ScriptsOptions {
   readonly known?: ReadonlySet<string>
   /** Its variable `tmpdir`. */
   readonly directory: string
-  readonly server: Pick<ServerContext, 'shutdown' | 'log'>
+  readonly server: Pick<ServerContext, 'shutdown' | 'stopping' | 'log'>
 }
 
 export class ScriptMethods implements Methods {
@@ -47,7 +53,7 @@ export class ScriptMethods implements Methods {
   ): Promise<Outcome> {
     const command = this.#options.commandOf(method)
     if (command === undefined) return { status: 'missing', output: [] }
-    const { name } = this.#options
+    const { name, server } = this.#options
     const { file, args } = command
     let ended: Ended
     try {
@@ -57,10 +63,11 @@ export class ScriptMethods implements Methods {
         env: this.#env,
         outputMax: into?.length ?? textMax,
         ...(input === undefined ? {} : { input }),
-        ...(connection === undefined ? {} : { signal: connection.signal }),
+        ...(into === undefined ? {} : { outputMin: into.length }),
+        ...(connection === undefined ? {} : { watch: watchFor(connection, writes.has(method), server) }),
       })
     } catch (error) {
-      throw new NbdError('EIO', `${name} cannot be run: ${messageOf(error)}`, { cause: error })
+      throw new NbdError('EIO', `${name} cannot be run: ${whyNotRun(file, error)}`, { cause: error })
     }
     return this.#outcome(method, ended, connection)
   }
@@ -104,7 +111,7 @@ export class ScriptMethods implements Methods {
 function failure({ messages, status }: Ended, what: string, otherwise: string): Error {
   const { code, text } = errnoAndText(messages)
   const message = text === '' ? `${what}: it ended with status ${status}` : text
-  return Object.assign(new Error(message), { code: code ?? otherwise })
+  return saidError(code ?? otherwise, message)
 }
 
 const errnoNames: ReadonlySet<string> = new Set([

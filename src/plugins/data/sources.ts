@@ -1,11 +1,11 @@
 /** Reads the starts of files, and of what scripts print. */
-import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { spawn } from '../../lib/spawn.js'
+import { killGroup, started } from '../../lib/started.js'
 import { type Blob, bytes, hole, sequence } from './blob.js'
 import { errorAt, type Place } from './place.js'
 
@@ -36,26 +36,20 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
   // Nothing to read for it: standard input may be a client's connection. It has a group of its own, to be
   // ended with all that it started.
   const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const forget = started(child)
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
   // Unheard, its rejection would end the process.
   closed.catch(() => {})
   try {
-    const { blob, ended } = await collect(child.stdout as Readable, wanted, place, () => endGroup(child))
+    const { blob, ended } = await collect(child.stdout as Readable, wanted, place, () => killGroup(child))
     const [status, signal] = await closed
     if (ended && status !== 0)
       throw errorAt(place, `the script ended with ${signal === null ? `status ${status}` : signal}`)
     return blob
   } catch (error) {
     throw tellFrom(error, place)
-  }
-}
-
-function endGroup({ pid }: ChildProcess): void {
-  try {
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
-  } catch (error) {
-    // It ended by itself just before.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  } finally {
+    forget()
   }
 }
 

@@ -73,13 +73,20 @@ test('eval calls the script for all others where none is given', async (t) => {
   assert.ok(!asked.includes('pread'))
 })
 
-test('eval does not start without get_size and pread', async () => {
+test('eval does not start without get_size', async () => {
   await assert.rejects(openDevice(evalPlugin({ pread: '' })), {
     message: 'eval: get_size=SCRIPT is required',
   })
-  await assert.rejects(openDevice(evalPlugin({ get_size: '' })), {
-    message: 'eval: pread=SCRIPT is required',
+})
+
+test('eval starts without pread, and reads say that there is none', async () => {
+  const device = await openDevice(evalPlugin({ get_size: 'echo 1M' }))
+  assert.equal(device.size, 2 ** 20)
+  await assert.rejects(readBytes(device, 0, 512), {
+    code: 'EIO',
+    message: 'pread: the plugin has no such method',
   })
+  await device.close()
 })
 
 test('eval does not start where config is missing, or refuses', async () => {

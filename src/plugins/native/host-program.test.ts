@@ -4,12 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, test } from 'node:test'
+import { keptLog } from '../../testing/connect.js'
 import { compileHost, hostProgram } from './host-program.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-host-'))
 process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
 
-const { CC } = process.env
+const { CC, XDG_CACHE_HOME } = process.env
 afterEach(() => {
   if (CC === undefined) delete process.env.CC
   else process.env.CC = CC
@@ -56,11 +57,30 @@ test('native says that it is of no use on other systems', async () => {
   })
 })
 
-test('native says where it cannot keep its host', async () => {
+test('native says that it cannot make a directory for its host', async () => {
   const file = join(directory, 'file')
   writeFileSync(file, '')
-  await assert.rejects(compileHost(file), {
-    name: 'ConfigError',
-    message: /EEXIST.*name another in XDG_CACHE_HOME/,
+  for (const bad of [file, join(file, 'below'), '/proc/nowhere/below'])
+    await assert.rejects(compileHost(bad), { name: 'ConfigError', message: /EEXIST|ENOTDIR|ENOENT/ }, bad)
+})
+
+test('native compiles its host for this process alone where nothing can be kept, and says so', {
+  skip,
+}, async (t) => {
+  // No such directory can be made there: mkdir of Node with `recursive` tries for ever.
+  t.after(() => {
+    if (XDG_CACHE_HOME === undefined) delete process.env.XDG_CACHE_HOME
+    else process.env.XDG_CACHE_HOME = XDG_CACHE_HOME
   })
+  for (const cache of ['/proc/nowhere', join(directory, 'no-directory', 'below')]) {
+    writeFileSync(join(directory, 'no-directory'), '')
+    process.env.XDG_CACHE_HOME = cache
+    const { log, errors } = keptLog()
+    const program = await hostProgram('linux', log)
+    assert.ok(existsSync(program) && !program.startsWith(cache))
+    // It is compiled once, and so it is said once.
+    if (cache === '/proc/nowhere')
+      assert.match(errors.join('\n'), /cannot be kept: ENOENT.*name another directory in XDG_CACHE_HOME/)
+    else assert.deepEqual(errors, [])
+  }
 })

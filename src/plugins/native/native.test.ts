@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -189,6 +189,35 @@ test('native wakes a plugin that sleeps when its client is dropped, and when the
   await instance.close?.()
 })
 
+test('native wakes a plugin that sleeps for a client which leaves before its export is open', {
+  skip,
+}, async () => {
+  const code = `static int wait_for_it (void) { return nbdkit_nanosleep (1000, 0); }
+static int disk_preconnect (int readonly) { return wait_for_it (); }
+static void *slow_open (int readonly) { return wait_for_it () == 0 ? NBDKIT_HANDLE_NOT_NEEDED : NULL; }
+static int disk_list_exports (int readonly, int tls, struct nbdkit_exports *exports)
+{ return wait_for_it (); }
+#define disk_open slow_open`
+  const members = '.preconnect = disk_preconnect, .list_exports = disk_list_exports,'
+  for (const model of ['SERIALIZE_ALL_REQUESTS', 'PARALLEL']) {
+    const { instance } = await setUp(compile({ code, members, model }))
+    const left = new AbortController()
+    const connection = { ...noConnection, signal: left.signal }
+    const calls = [
+      (async () => instance.accept?.(connection))(),
+      (async () => instance.open({ ...request, connection }))(),
+      (async () => instance.exports?.({ ...request, connection }))(),
+    ]
+    left.abort()
+    const ends = await Promise.allSettled(calls)
+    assert.ok(
+      ends.every((end) => end.status === 'rejected' && end.reason.code === 'ESHUTDOWN'),
+      JSON.stringify(ends),
+    )
+    await instance.close?.()
+  }
+})
+
 const failures: [what: string, body: string, expected: { code: string; message: RegExp }][] = [
   ['without a word', 'return -1;', { code: 'EIO', message: /^pread: it failed$/ }],
   ['with a message', 'nbdkit_error ("it is %s", "bad"); return -1;', { code: 'EIO', message: /^it is bad$/ }],
@@ -330,10 +359,14 @@ static void disk_load (void) { nbdkit_debug ("loud %d", test_debug_loud); }`
 test('native does not start what is no plugin, or refuses', { skip }, async () => {
   const text = join(directory, 'text.so')
   writeFileSync(text, 'no')
+  const cut = join(directory, 'cut.so')
+  writeFileSync(cut, readFileSync(compile()).subarray(0, 3000))
   const wrong: [plugin: string, message: RegExp][] = [
     ['/nowhere.so', /there is no such file/],
-    [text, /text.so: .*(invalid ELF header|file too short)/],
-    [compile({ register: '' }), /plugin_init/],
+    [directory, /it is not a file$/],
+    [text, /text.so: .*(invalid ELF header|file too short): the file is damaged.*copy or compile it again$/],
+    [cut, /cut.so: it was killed by SIGBUS: where the file is cut off.*copy or compile it again$/],
+    [compile({ register: '' }), /plugin_init.*give a shared object that was made for nbdkit/],
     [
       compile({
         register:

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { ConfigError } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
@@ -19,7 +19,11 @@ export default definePlugin({
     }),
     settings: param.settings({ keys: ['KEY'], default: [], doc: 'Given to the plugin.' }),
   },
-  describe: async (values, server) => describeHosted(await hostOf(values, server)),
+  async describe(values, server) {
+    const host = await hostOf(values, server)
+    const described = await describeHosted(host)
+    return { ...described, lines: [`path=${host.file}`, ...described.lines] }
+  },
   setup: async (values, server) => hosted(await hostOf(values, server)),
 })
 
@@ -32,8 +36,10 @@ interface NativeValues {
 async function hostOf({ plugin, restart, settings }: NativeValues, server: ServerContext) {
   const file = resolve(plugin)
   if (!existsSync(file)) throw new ConfigError(`native: ${plugin}: there is no such file`)
-  const command = await hostProgram()
+  if (!statSync(file).isFile()) throw new ConfigError(`native: ${plugin}: it is not a file`)
+  const command = await hostProgram(process.platform, server.log)
   // Those for nbdkit's own server have nothing to do here.
   const debugFlags = server.debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
-  return { name: plugin, command, args: [], file, settings, debugFlags, server, restart }
+  const endsEarly = 'where the file is cut off, or for another system, copy or compile it again'
+  return { name: plugin, command, args: [], file, settings, debugFlags, server, restart, endsEarly }
 }

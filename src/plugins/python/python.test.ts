@@ -126,16 +126,33 @@ def extents(h, count, offset, flags):
   await device.close()
 })
 
-const failures: [what: string, body: string, expected: { code: string; message: RegExp }][] = [
-  ['an exception', 'raise ValueError("it is bad")', { code: 'EIO', message: /pread: ValueError: it is bad/ }],
+/** The place in the script, as a frame of a stack. */
+const at = (line: number) => new RegExp(`^ +at pread \\(/.*/script\\.py:${line}:1\\)$`, 'm')
+
+const failures: [what: string, body: string, expected: Readonly<Record<string, RegExp | string>>][] = [
+  [
+    'an exception',
+    'raise ValueError("it is bad")',
+    { name: 'ValueError', message: /^it is bad$/, stack: at(10) },
+  ],
   [
     'an exception with an errno',
     'nbdkit.set_error(errno.ENOSPC); raise Exception("full")',
-    { code: 'ENOSPC', message: /Exception: full/ },
+    { code: 'ENOSPC', message: /^Exception: full$/ },
   ],
-  ['an OSError', '__import__("io").open("/nowhere")', { code: 'EIO', message: /FileNotFoundError/ }],
-  ['an exception of many lines', 'raise Exception("a\\nb")', { code: 'EIO', message: /Exception: a b$/ }],
-  ['sys.exit', 'import sys; sys.exit(3)', { code: 'EIO', message: /SystemExit: 3/ }],
+  ['an OSError', '__import__("io").open("/nowhere")', { name: 'FileNotFoundError', stack: at(10) }],
+  ['an exception of many lines', 'raise Exception("a\\nb")', { name: 'Exception', message: /^a b$/ }],
+  ['sys.exit', 'import sys; sys.exit(3)', { name: 'SystemExit', message: /^3$/ }],
+  [
+    'an exception with control characters',
+    'raise Exception("\\x1b[2J" + "x" * 100000)',
+    { name: 'Exception', message: /^\\x1b\[2Jx{3000,4000}…?$/ },
+  ],
+  [
+    'an exception that has no text',
+    'raise type("E", (Exception,), {"__str__": 3})()',
+    { name: 'E', message: /cannot be had/ },
+  ],
 ]
 for (const [what, body, expected] of failures)
   test(`python tells of ${what}, and goes on`, async (t) => {
@@ -169,14 +186,18 @@ const refusals: [what: string, script: string, message: RegExp][] = [
   [
     'refuses a key',
     `${disk}def config(k, v): raise ValueError(k + " is bad")\n`,
-    /config: ValueError: key is bad/,
+    /config: ValueError: key is bad \(script.py:9\)/,
   ],
   ['has no config', disk, /unknown parameter "key"/],
-  ['is not complete', `${disk}def config(k, v): pass\ndef config_complete(): raise Exception("no")\n`, /no$/],
+  [
+    'is not complete',
+    `${disk}def config(k, v): pass\ndef config_complete(): raise Exception("no")\n`,
+    /config_complete: Exception: no \(script.py:10\)$/,
+  ],
   [
     'is not ready',
     `${disk}def config(k, v): pass\ndef get_ready(): raise Exception("not yet")\n`,
-    /not yet$/,
+    /get_ready: Exception: not yet \(script.py:10\)$/,
   ],
 ]
 for (const [what, text, message] of refusals)
@@ -193,11 +214,11 @@ test('python does not start without a script, or an interpreter', async (t) => {
   await assert.rejects(openDevice(python({ script: '/nowhere.py' })), { message: /there is no such file/ })
   await assert.rejects(openDevice(python({ script, python: '/nowhere/python' })), {
     name: 'ConfigError',
-    message: /script.py: it cannot be run: spawn \/nowhere\/python ENOENT/,
+    message: /script.py: it cannot be run: there is no program "\/nowhere\/python": install it/,
   })
   await assert.rejects(openDevice(python({ script, python: '/bin/false' })), {
     name: 'ConfigError',
-    message: /script.py: it ended with status 1/,
+    message: /script.py: it ended with status 1: is "\/bin\/false" Python 3.8 or later\?$/,
   })
 })
 
@@ -207,7 +228,7 @@ test('python does not open where an answer makes no sense', async (t) => {
     [`def get_size(h): return -1\n`, /get_size/],
     [`def can_fua(h): return 17\n`, /can_fua/],
     [`def block_size(h): return (1, 2)\n`, /block_size/],
-    [`def open(readonly): raise Exception("go away")\n`, /open: Exception: go away/],
+    [`def open(readonly): raise Exception("go away")\n`, /^go away$/],
   ] as const
   for (const [text, message] of wrong) {
     const { script } = await newScript(t, disk + text)
@@ -281,6 +302,34 @@ test('python wakes a script that sleeps when its client is dropped, and when the
   await assert.rejects(stopped, { code: 'ESHUTDOWN' })
   await instance.close?.()
 })
+
+for (const model of ['SERIALIZE_ALL_REQUESTS', 'PARALLEL'])
+  test(`python wakes a script of ${model} that sleeps for a client which leaves before its export is open`, async (t) => {
+    const { script } = await newScript(
+      t,
+      `${disk}def thread_model(): return nbdkit.THREAD_MODEL_${model}
+def preconnect(readonly): nbdkit.nanosleep(1000, 0)
+def open(readonly): nbdkit.nanosleep(1000, 0)
+def list_exports(readonly, tls): nbdkit.nanosleep(1000, 0); return []
+`,
+    )
+    const { log } = keptLog()
+    const instance = await python.definition.setup({ ...values, script }, { ...noServer, log })
+    const left = new AbortController()
+    const connection = { ...noConnection, signal: left.signal }
+    const calls = [
+      (async () => instance.accept?.(connection))(),
+      (async () => instance.open({ ...request, connection }))(),
+      (async () => instance.exports?.({ ...request, connection }))(),
+    ]
+    left.abort()
+    const ends = await Promise.allSettled(calls)
+    assert.ok(
+      ends.every((end) => end.status === 'rejected' && end.reason.code === 'ESHUTDOWN'),
+      JSON.stringify(ends),
+    )
+    await instance.close?.()
+  })
 
 /** A server of a script that dies where it is read at 512. */
 async function mortal(t: TestContext, restart: boolean) {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +11,10 @@ import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 export default definePlugin({
   name: 'python',
   description: 'a plugin in Python',
+  /** Asked for without a script, as programs do that look for a Python to run theirs. */
+  get dumpLines() {
+    return interpreterLines()
+  },
   params: {
     script: param.string({ required: true, magic: true, doc: 'The plugin: a file of Python 3.' }),
     python: param.string({ default: 'python3', doc: 'The interpreter that runs it.' }),
@@ -34,12 +39,30 @@ interface PythonValues {
   readonly settings: readonly Setting[]
 }
 
+/** What is known of the interpreter alone; nothing where there is none. */
+function interpreterLines(): readonly string[] {
+  const code = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
+  const { stdout, status } = spawnSync('python3', ['-c', code], { encoding: 'utf8' })
+  const version = status === 0 ? [`python_version=${stdout.trim()}`] : []
+  const model = 'thread_model=serialize_all_requests'
+  return [
+    'api_version=2',
+    model,
+    'errno_is_preserved=0',
+    ...version,
+    'python_pep_384_abi_version=3',
+    'nbdkit_python_maximum_api_version=2',
+  ]
+}
+
 /** It is Python: it is shipped as it stands, beside the source of this. */
 const hostFile = fileURLToPath(new URL('../../../../src/plugins/python/host/host.py', import.meta.url))
 
 function hostOf({ script, python, restart, settings }: PythonValues, server: ServerContext) {
   const file = resolve(script)
-  if (!existsSync(file) || !statSync(file).isFile())
-    throw new ConfigError(`python: ${script}: there is no such file`)
-  return { name: script, command: python, args: [hostFile], file, settings, debugFlags: [], server, restart }
+  if (!existsSync(file)) throw new ConfigError(`python: ${script}: there is no such file`)
+  if (!statSync(file).isFile()) throw new ConfigError(`python: ${script}: it is not a file`)
+  const endsEarly = `is "${python}" Python 3.8 or later?`
+  const host = { name: script, command: python, args: [hostFile], file, debugFlags: [], endsEarly }
+  return { ...host, settings, server, restart }
 }

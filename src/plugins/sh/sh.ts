@@ -1,4 +1,4 @@
-import { accessSync, chmodSync, constants, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
@@ -11,16 +11,17 @@ import {
   magicKeyOf,
   threadModelOf,
 } from '../../lib/methods/instance.js'
-import { describeScripts, knownStatusLine, scriptCallbacks } from '../../lib/scripts/describe.js'
+import { describeScripts, scriptCallbacks, scriptLines } from '../../lib/scripts/describe.js'
 import { ScriptMethods } from '../../lib/scripts/script-methods.js'
 import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary-directory.js'
+import { whyNotRun } from '../../lib/why-not-run.js'
 
 /** A script that is asked for everything (nbdkit-sh-plugin(3)). */
 export default definePlugin({
   name: 'sh',
   description: 'a script, or any other program, that is called for each request',
   has: scriptCallbacks,
-  dumpLines: [knownStatusLine],
+  dumpLines: scriptLines,
   params: {
     script: param.string({
       required: true,
@@ -44,7 +45,7 @@ export default definePlugin({
       const methods = load(script, directory, server)
       await configureBy(methods, 'load')
       await giveSettingsIfAny(methods, settings)
-      return await describeScripts(methods)
+      return await describeScripts(methods, 'script')
     } finally {
       directory.remove()
     }
@@ -81,16 +82,23 @@ async function giveSettingsIfAny(methods: ScriptMethods, settings: readonly Sett
 function load(script: string, directory: TemporaryDirectory, server: ServerContext) {
   const file = script === '-' ? inlineScript(directory.path, server) : resolve(script)
   if (script === '') throw new ConfigError('sh: the name of the script is empty')
-  try {
-    if (!statSync(file).isFile()) throw new Error('it is not a file')
-    accessSync(file, constants.X_OK)
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    const hint = code === 'EACCES' ? `: make it executable with "chmod +x ${script}"` : ''
-    throw new ConfigError(`sh: ${script}: ${messageOf(error)}${hint}`, { cause: error })
-  }
+  const why = whyUnusable(file)
+  if (why !== undefined) throw new ConfigError(`sh: ${script}: ${why}`)
   const options = { name: script, directory: directory.path, server, commandOf: () => ({ file, args: [] }) }
   return Object.assign(new ScriptMethods(options), { file })
+}
+
+/** What keeps a script from being started at all; undefined where nothing does. */
+function whyUnusable(file: string): string | undefined {
+  try {
+    if (!statSync(file).isFile()) return 'it is not a file'
+    accessSync(file, constants.X_OK)
+    return undefined
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return 'there is no such file'
+    return code === 'EACCES' && existsSync(file) ? whyNotRun(file, error) : messageOf(error)
+  }
 }
 
 /** Reads the script from standard input, and makes a file of it. */

@@ -44,8 +44,17 @@ void *take_buffer(size_t length) {
     pthread_mutex_unlock(&lock);
     buffer = spare;
   }
-  // Zeroes, as a plugin that does not fill it must not give away what else was in this memory.
-  if (!buffer) buffer = calloc(1, bits ? (size_t)1 << bits : length ? length : 1);
+  if (!buffer) buffer = malloc(bits ? (size_t)1 << bits : length ? length : 1);
+  return buffer;
+}
+
+/*
+ * A plugin that does not fill its buffer must not give away what else was in this memory: bytes that
+ * another client has written, for one.
+ */
+void *take_zeroes(size_t length) {
+  void *buffer = take_buffer(length);
+  if (buffer) memset(buffer, 0, length);
   return buffer;
 }
 

@@ -10,6 +10,8 @@ enum { buckets = 256 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct client *clients[buckets];
 static uint64_t last_id;
+/* Calls of clients that have no handle yet. */
+static struct call *connecting;
 /* Those of no client. */
 static struct intern *process_interns;
 
@@ -51,6 +53,29 @@ void drop_client(uint64_t id) {
   pthread_mutex_lock(&lock);
   struct client *client = look_up(id);
   if (client) client->dropped = true;
+  pthread_mutex_unlock(&lock);
+}
+
+void add_connecting(struct call *call) {
+  pthread_mutex_lock(&lock);
+  call->next_connecting = connecting;
+  connecting = call;
+  pthread_mutex_unlock(&lock);
+}
+
+void remove_connecting(struct call *call) {
+  pthread_mutex_lock(&lock);
+  struct call **link = &connecting;
+  while (*link != call) link = &(*link)->next_connecting;
+  *link = call->next_connecting;
+  pthread_mutex_unlock(&lock);
+}
+
+void abandon_call(uint64_t tag) {
+  // It could be answered at any time, and so it is marked while it cannot be forgotten.
+  pthread_mutex_lock(&lock);
+  for (struct call *call = connecting; call; call = call->next_connecting)
+    if (call->tag == tag) call->abandoned = true;
   pthread_mutex_unlock(&lock);
 }
 

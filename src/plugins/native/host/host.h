@@ -64,6 +64,8 @@ struct method {
   bool of_handle;
   /* It is usually done in no time: answers may wait for it, and leave with its own. */
   bool quick;
+  /* It concerns a client that has no handle yet. */
+  bool of_connection;
 };
 
 /* A line of the server. */
@@ -73,6 +75,10 @@ struct call {
   const struct method *method;
   /* The client that it concerns, if any. */
   struct client *client;
+  /* The server told that nobody waits for the answer any more. */
+  atomic_bool abandoned;
+  /* In the list of those that may be abandoned (clients.c). */
+  struct call *next_connecting;
   /* What the plugin said last, if it said something: the call may fail because of that. */
   char *message;
   /* Of nbdkit_set_error(). */
@@ -130,8 +136,10 @@ void text_add_word(struct text *text, const char *word);
 
 /* buffers.c */
 
-/* Memory for the bytes of a request, perhaps that of an earlier one. */
+/* Memory for the bytes of a request, perhaps that of an earlier one: its content is undefined. */
 void *take_buffer(size_t length);
+/* The same, but all zeroes. */
+void *take_zeroes(size_t length);
 /* Gives it back. */
 void give_buffer(void *buffer, size_t length);
 
@@ -167,6 +175,8 @@ bool sleep_until(int64_t deadline);
 void note_stopping(void);
 /* A client has gone. */
 void note_dropped(uint64_t id);
+/* The client of a call has gone, before it had a handle. */
+void note_abandoned(uint64_t tag);
 
 /* plugin.c */
 
@@ -224,6 +234,11 @@ struct client *add_client(const struct client *like);
 struct client *find_client(uint64_t id);
 /* Marks a client as gone, where it is still there. */
 void drop_client(uint64_t id);
+/* Remembers a call of a client that has no handle yet, and forgets it. */
+void add_connecting(struct call *call);
+void remove_connecting(struct call *call);
+/* Marks such a call as abandoned, where it is still there. */
+void abandon_call(uint64_t tag);
 /* Removes a client. */
 void remove_client(struct client *client);
 /* Frees strings. */

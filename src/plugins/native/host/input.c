@@ -122,6 +122,8 @@ static void take_note(const char *note) {
     note_stopping();
   else if (strncmp(note, "dropped ", 8) == 0 && read_number(note + 8, &id))
     note_dropped(id);
+  else if (strncmp(note, "abandoned ", 10) == 0 && read_number(note + 10, &id))
+    note_abandoned(id);
   else
     malformed("a line that is no call", note);
 }
@@ -140,6 +142,7 @@ static struct call *read_line(const char *line, size_t length) {
   call->rest = call->line;
   call->tag = need_number(call);
   call->method = find_method(need_word(call));
+  if (call->method->of_connection) add_connecting(call);
   if (call->method->answer != answer_pwrite) return call;
   call->payload_length = payload_length(call);
   call->payload = take_buffer(call->payload_length);

@@ -237,12 +237,12 @@ static const struct method methods[] = {
   {"can_multi_conn", answer_boolean, .has = has_can_multi_conn, .of_handle = true},
   {"can_fua", answer_can_fua, .has = has_can_fua, .of_handle = true},
   {"can_cache", answer_can_cache, .has = has_can_cache, .of_handle = true},
-  {"open", answer_open, .has = has_open},
+  {"open", answer_open, .has = has_open, .of_connection = true},
   // Also where the plugin has none: the client is forgotten.
   {"close", answer_close, .has = has_open, .of_handle = true},
-  {"preconnect", answer_preconnect, .has = has_preconnect},
-  {"list_exports", answer_list_exports, .has = has_list_exports},
-  {"default_export", answer_default_export, .has = has_default_export},
+  {"preconnect", answer_preconnect, .has = has_preconnect, .of_connection = true},
+  {"list_exports", answer_list_exports, .has = has_list_exports, .of_connection = true},
+  {"default_export", answer_default_export, .has = has_default_export, .of_connection = true},
   {"load", answer_load, .has = NULL},
   {"config", answer_config, .has = has_config},
   {"config_complete", answer_config_complete, .has = has_config_complete},
@@ -292,6 +292,7 @@ void answer_call(struct call *call) {
   else if (is_refused(call)) reply_error(call, ESHUTDOWN);
   else method->answer(call);
   current = NULL;
+  if (method->of_connection) remove_connecting(call);
   if (call->payload) give_buffer(call->payload, call->payload_length);
   free(call->message);
   free(call);

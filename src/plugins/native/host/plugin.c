@@ -69,20 +69,30 @@ static void clear_other_version(void) {
   }
 }
 
+/* What a user may do where a file cannot be loaded. */
+static const char *advice(const char *why, bool named) {
+  if (strstr(why, "undefined symbol"))
+    return "neither nbdkit nor a library that the plugin was linked with has it: link that library";
+  if (strstr(why, "cannot open shared object file") && !named)
+    return "the plugin needs this library: install it";
+  return "the file is damaged, or for another system: copy or compile it again";
+}
+
 bool load_plugin(const char *file) {
   object = dlopen(file, RTLD_NOW);
   if (!object) {
     const char *why = dlerror();
     // Its message begins with the name too, mostly.
     bool named = strncmp(why, file, strlen(file)) == 0;
-    nbdkit_error("%s%s%s", named ? "" : file, named ? "" : ": ", why);
+    nbdkit_error("%s%s%s: %s", named ? "" : file, named ? "" : ": ", why, advice(why, named));
     return false;
   }
   struct nbdkit_plugin *(*init)(void);
   // The way in which POSIX makes a function of what dlsym() gives.
   *(void **)&init = dlsym(object, "plugin_init");
   if (!init) {
-    nbdkit_error("%s: it is no plugin: there is no plugin_init() in it", file);
+    nbdkit_error("%s: it is no plugin: there is no plugin_init() in it: give a shared object that was "
+                 "made for nbdkit", file);
     return false;
   }
   const struct nbdkit_plugin *theirs = init();

@@ -135,7 +135,7 @@ void answer_can_cache(struct call *call) {
 void answer_pread(struct call *call) {
   struct range range = read_range(call);
   void *handle = call->client->handle;
-  void *buffer = take_buffer(range.count);
+  void *buffer = take_zeroes(range.count);
   if (!buffer) {
     reply_error(call, ENOMEM);
     return;

@@ -179,7 +179,8 @@ void start_serving(void) {
 
 static bool disturbed(void) {
   const struct call *call = current;
-  return stopping || (call && call->client && call->client->dropped);
+  if (stopping || !call) return stopping;
+  return call->abandoned || (call->client && call->client->dropped);
 }
 
 /* Reads meanwhile, where nobody else does: how else would it hear that it must wake up. */
@@ -213,5 +214,10 @@ void note_stopping(void) {
 
 void note_dropped(uint64_t id) {
   drop_client(id);
+  wake_sleepers();
+}
+
+void note_abandoned(uint64_t tag) {
+  abandon_call(tag);
   wake_sleepers();
 }

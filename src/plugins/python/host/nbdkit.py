@@ -6,6 +6,8 @@ this thread. Which one that is, the host writes in `_call` before each callback.
 
 import os as _os
 
+from nbdkit_password import read as _read_password
+
 THREAD_MODEL_SERIALIZE_CONNECTIONS = 0
 THREAD_MODEL_SERIALIZE_ALL_REQUESTS = 1
 THREAD_MODEL_SERIALIZE_REQUESTS = 2
@@ -167,6 +169,11 @@ def nanosleep(sec, nsec):
 def stdio_safe():
     """Return whether a script may use stdin and stdout while it is configured."""
     return _host.stdio_safe
+
+
+def read_password(value):
+    """Return the bytes of a password: itself, or the line that `-`, `-FD` or `+FILE` stands for."""
+    return _read_password(value, _host)
 
 
 def absolute_path(path):

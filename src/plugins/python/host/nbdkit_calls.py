@@ -10,8 +10,8 @@ import sys
 import nbdkit
 import nbdkit_script
 from nbdkit_export import CACHE, FUA, MISSING, ExportCalls, line_of, text_of
-from nbdkit_script import Failure, describe, log_traceback
-from nbdkit_wire import decode, encode, one_line
+from nbdkit_script import Failure, describe, log_traceback, place, text_of_exception
+from nbdkit_wire import decode, encode, one_line, word
 
 THREAD_MODELS = ("serialize_connections", "serialize_all_requests", "serialize_requests",
                  "parallel")
@@ -20,18 +20,22 @@ ERROR_NAMES = dict(errno.errorcode)
 ERROR_NAMES.update({errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN"})
 
 
+# The calls of a client that has no handle yet.
+CONNECTING = (b"preconnect", b"list_exports", b"default_export", b"open")
+
+
 class Connection:
     """A client, and the object that the script's `open` returned for it."""
 
     __slots__ = ("number", "object", "export_name", "tls", "peer", "dropped", "refused", "busy",
                  "waiting")
 
-    def __init__(self, peer, tls=False, export_name=None):
+    def __init__(self):
         self.number = None
         self.object = None
-        self.export_name = export_name
-        self.tls = tls
-        self.peer = peer
+        self.export_name = None
+        self.tls = False
+        self.peer = ""
         # The client is gone: a sleep ends.
         self.dropped = False
         # The script has dropped the client: it is asked nothing more for it, apart from close.
@@ -47,10 +51,13 @@ class Calls(ExportCalls):
     def __init__(self, wire):
         self.wire = wire
         self.script = {}
+        self.file = ""
         self.api_version = 1
         self.thread_model = None
         self.handles = {}
         self.last_handle = 0
+        # Clients that have no handle yet, by the tags of their calls.
+        self.connecting = {}
         self.flags = {b"": 0}
         self.methods = {name.encode(): getattr(self, name) for name in (
             "load", "dump_plugin", "config", "thread_model", "preconnect", "list_exports",
@@ -74,6 +81,8 @@ class Calls(ExportCalls):
             result = MISSING if method is None else method(words, body)
         except BaseException as error:
             return self.failure(tag, words[1], error), None
+        finally:
+            self.connecting.pop(tag, None)
         if result is None:
             return tag + b" ok\n", None
         if result is False:
@@ -90,9 +99,31 @@ class Calls(ExportCalls):
             text = str(error)
         else:
             log_traceback(error)
-            text = "%s: %s" % (method.decode(), describe(error))
+            if nbdkit._call.error == 0:
+                return self.raised(tag, error)
+            # The script has said what the client is to be told.
+            text = describe(error)
         return b"%b error %b %b\n" % (tag, name.encode(), one_line(text)) if text else (
             b"%b error %b\n" % (tag, name.encode()))
+
+    def raised(self, tag, error):
+        """Return the answer to a call that ended with an exception which the script did not mean."""
+        return b"%b raised %b %b %b\n" % (
+            tag, encode(word(type(error).__name__)), encode(word(place(error, self.file))),
+            one_line(text_of_exception(error)))
+
+    def arrives(self, words):
+        """Note a call, which may be given up before it is begun."""
+        if words[1] in CONNECTING:
+            self.connecting[words[0]] = Connection()
+
+    def connect(self, words, peer, tls=b"false", export_name=None):
+        """Return the client of such a call, which is the current one from now on."""
+        conn = nbdkit._call.conn = self.connecting.setdefault(words[0], Connection())
+        conn.peer = decode(peer)
+        conn.tls = tls == b"true"
+        conn.export_name = export_name
+        return conn
 
     def notice(self, words):
         """Take note of a line that is no call: somebody is gone, or the server stops."""
@@ -100,11 +131,14 @@ class Calls(ExportCalls):
             self.wire.stopping = True
         elif words[1] == b"dropped" and words[2] in self.handles:
             self.handles[words[2]].dropped = True
+        elif words[1] == b"abandoned" and words[2] in self.connecting:
+            self.connecting[words[2]].dropped = True
 
     # Before clients
 
     def load(self, words, _body):
         """Run the script, and return what it says of itself."""
+        self.file = decode(words[2])
         self.script, answer = nbdkit_script.load(words, self.wire)
         self.api_version = nbdkit_script.api_version(self.script, words[2])
         return answer
@@ -164,7 +198,7 @@ class Calls(ExportCalls):
         callback = self.script.get("preconnect")
         if callback is None:
             return MISSING
-        nbdkit._call.conn = Connection(decode(words[3]))
+        self.connect(words, words[3])
         callback(words[2] == b"true")
 
     def list_exports(self, words, _body):
@@ -172,10 +206,9 @@ class Calls(ExportCalls):
         callback = self.script.get("list_exports")
         if callback is None:
             return MISSING
-        tls = words[3] == b"true"
-        nbdkit._call.conn = Connection(decode(words[4]), tls)
+        conn = self.connect(words, words[4], words[3])
         lines = ["INTERLEAVED"]
-        for export in callback(words[2] == b"true", tls):
+        for export in callback(words[2] == b"true", conn.tls):
             pair = (export, "") if isinstance(export, str) else export
             if not (isinstance(pair, tuple) and len(pair) == 2
                     and all(isinstance(text, str) for text in pair)):
@@ -189,15 +222,13 @@ class Calls(ExportCalls):
         callback = self.script.get("default_export")
         if callback is None:
             return MISSING
-        tls = words[3] == b"true"
-        nbdkit._call.conn = Connection(decode(words[4]), tls)
-        name = callback(words[2] == b"true", tls)
+        conn = self.connect(words, words[4], words[3])
+        name = callback(words[2] == b"true", conn.tls)
         return encode(line_of("default_export", text_of("default_export", name)))
 
     def open(self, words, _body):
         """Return a new handle: a number that stands for what the script's `open` returned."""
-        conn = Connection(decode(words[5]), words[4] == b"true", decode(words[3]))
-        nbdkit._call.conn = conn
+        conn = self.connect(words, words[5], words[4], decode(words[3]))
         conn.object = self.script["open"](words[2] == b"true")
         self.last_handle += 1
         conn.number = self.last_handle

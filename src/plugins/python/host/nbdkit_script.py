@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 
 import nbdkit
-from nbdkit_wire import decode, encode
+from nbdkit_wire import decode, encode, word
 
 # All that nbdkit-python-plugin(3) calls. A function of another name is the script's own matter.
 CALLBACKS = (
@@ -92,12 +92,6 @@ def about(script, file):
     return encode("\n".join(lines) + "\n")
 
 
-def word(text):
-    """Return a text as a word of the protocol."""
-    return "".join(
-        "%%%02X" % ord(char) if char <= " " or char in "%\x7f" else char for char in text)
-
-
 def place(error, file):
     """Return `FILE:LINE` of an exception: the last line of the script that led to it."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
@@ -111,13 +105,18 @@ def place(error, file):
     return file if found is None else "%s:%d" % (file, found)
 
 
+def text_of_exception(error):
+    """Return what an exception says. Its class may say that in any way, also in none."""
+    try:
+        # str() of a SyntaxError has the place in it, which is known.
+        return str(error.msg if isinstance(error, SyntaxError) else error)
+    except BaseException:
+        return "(its text cannot be had)"
+
+
 def describe(error):
     """Return `ExceptionType: text`, or the type alone."""
-    # str() of a SyntaxError has the place in it, which is known.
-    try:
-        text = error.msg if isinstance(error, SyntaxError) else str(error)
-    except Exception:
-        text = "(its text cannot be had)"
+    text = text_of_exception(error)
     kind = type(error).__name__
     return "%s: %s" % (kind, text) if text else kind
 
@@ -132,7 +131,10 @@ def log_traceback(error):
     entry = error.__traceback__
     while entry.tb_next is not None and os.path.dirname(entry.tb_frame.f_code.co_filename) == HERE:
         entry = entry.tb_next
-    lines = traceback.format_exception(type(error), error, entry)
+    try:
+        lines = traceback.format_exception(type(error), error, entry)
+    except BaseException:
+        lines = traceback.format_tb(entry)
     nbdkit.debug("".join(lines).rstrip("\n"))
 
 

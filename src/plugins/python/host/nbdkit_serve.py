@@ -41,7 +41,7 @@ def serve(wire, calls):
                 start = wire.room(len(head), count)
                 call.conn = conn
                 call.error = 0
-                body = wire.out[start:start + count]
+                body = wire.zeroed(start, count)
                 try:
                     calls.script["pread"](conn.object, body, int(words[4]), 0)
                 except BaseException as error:
@@ -137,6 +137,7 @@ def serve_with_threads(wire, calls, data):
             continue
         words = data[position:line_end].split(b" ")
         position = line_end + 1
+        calls.arrives(words)
         if words[0] == b"-":
             with changed:
                 calls.notice(words)

@@ -15,14 +15,22 @@ READ_SIZE = 65536
 GATHER_SIZE = 262144
 # The largest message: what the NBD protocol allows a text to be, and far below a line's 64 KiB.
 MESSAGE_SIZE = 4000
-# All control characters: none of them may be in a line.
-CONTROL = bytes(range(32)) + b"\x7f"
-SPACES = bytes.maketrans(CONTROL, b" " * len(CONTROL))
+# A script that does not fill its place must not give away what else was there.
+ZEROES_SIZE = 4 * GATHER_SIZE
+ZEROES = memoryview(bytes(ZEROES_SIZE))
+# What would end a line. The server makes visible what else cannot be printed.
+SPACES = bytes.maketrans(b"\n\r", b"  ")
 
 
 def one_line(text):
     """Return a text of a script as bytes that may stand in one line of the protocol."""
     return encode(text).translate(SPACES).rstrip()[:MESSAGE_SIZE]
+
+
+def word(text):
+    """Return a text as one word of a line."""
+    return "".join(
+        "%%%02X" % ord(char) if char <= " " or char in "%\x7f" else char for char in text)
 
 
 def encode(text):
@@ -168,6 +176,12 @@ class Wire:
             if head + body > len(self.out):
                 self.new_out(head + body)
         return self.end + head
+
+    def zeroed(self, start, count):
+        """Return the place of a body, where every byte is zero."""
+        body = self.out[start:start + count]
+        body[:] = ZEROES[:count] if count <= ZEROES_SIZE else bytes(count)
+        return body
 
     def send(self, head, body=None):
         """Send an answer at once: threads do not wait for each other's."""
