@@ -1,6 +1,6 @@
 /**
- * A crowd of bad clients of one kind, as a process: `hostile-crowd.js SOCKET KIND COUNT`. It prints a line when
- * all are there, and is then to be killed.
+ * A crowd of bad clients of one kind, as a process: `hostile-crowd.js SOCKET KIND COUNT`. It prints a line
+ * when all are there, and is then to be killed.
  */
 import { constants, setPriority } from 'node:os'
 import { kinds } from './hostile-kinds.js'

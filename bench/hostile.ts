@@ -19,8 +19,8 @@ import { markdownTable } from './table.js'
 
 const help = `npm run hostile -- [options] [WORD...]
 
-Serves a disk in memory on a Unix socket, and lets a good client read beside many bad ones, one kind of them after
-the other, each with a new server. With words, only the kinds with one of them in their name.
+Serves a disk in memory on a Unix socket, and lets a good client read beside many bad ones, one kind of them
+after the other, each with a new server. With words, only the kinds with one of them in their name.
 
 With "stalls" for the first word, one client asks for as much as it can, and the longest wait of another is printed;
 further words choose among these rows.

@@ -84,7 +84,7 @@ describe('package.json', () => {
 const readme = readFileSync(join(unpacked, 'README.md'), 'utf8')
 
 describe('the types of the package', () => {
-  const program = `${examplesOf(readme)[2]}
+  const program = `${examplesOf(readme, 'js')[0]}
 import { deviceContract } from 'nbdkit-ts/testing'
 import offset from 'nbdkit-ts/filters/offset'
 export const kinds: [string, string, string] = [deviceContract.name, offset.kind, memory.kind]
@@ -98,11 +98,13 @@ export const kinds: [string, string, string] = [deviceContract.name, offset.kind
     ['module', 'ESNext', 'Bundler'],
     ['commonjs', 'Preserve', 'Bundler'],
   ] as const
-  for (const [type, module, moduleResolution] of ways)
+  for (const [at, [type, module, moduleResolution]] of ways.entries())
     it(`are found in a project of type ${type} with module ${module}, and moduleResolution ${moduleResolution}`, async () => {
       const project = newProject(type, sources, ['typescript', '@types/node'])
       const tsc = join(packageRoot, 'node_modules/typescript/bin/tsc')
-      const options = `--strict --noEmit --types node --target ES2022 --lib ES2023,ESNext.Disposable --module ${module} --moduleResolution ${moduleResolution}`
+      // The declarations themselves, which all ways have in common, are checked by the first.
+      const skip = at === 0 ? '' : ' --skipLibCheck'
+      const options = `--strict --noEmit --types node --target ES2022 --lib ES2023,ESNext.Disposable --module ${module} --moduleResolution ${moduleResolution}${skip}`
       const { status, stdout } = await run(
         process.execPath,
         [tsc, ...options.split(' '), ...Object.keys(sources)],
