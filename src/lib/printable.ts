@@ -34,7 +34,7 @@ function shortened(text: string): string {
 /** The most characters of a line: the NBD protocol lets a client be told 4096 bytes. */
 const lineCharactersMax = 4000
 
-/** What a script or a plugin says, as a client may be told too: on one line, which is cut where it is too long. */
+/** What a script or a plugin says, as a client may be told too: on one line, which has an end. */
 export function printableLine(text: string): string {
   // Cut first: what is thrown away needs no other spelling.
   return cut(printable(cut(text).replaceAll(/[\n\t]/g, ' ')))

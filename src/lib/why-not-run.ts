@@ -19,8 +19,8 @@ export function whyNotRun(file: string, error: unknown): string {
   if (interpreter === undefined) return messageOf(error)
   const shown = printableLine(interpreter)
   return interpreter.endsWith('\r')
-    ? `the first line of "${path}" ends with a carriage return, which is part of the name "${shown}" then: ` +
-        'save it with the line ends of Unix'
+    ? `the first line of "${path}" ends with a carriage return, and so "${shown}" is not found: save it with the line ` +
+        'ends of Unix'
     : `the first line of "${path}" names "${shown}", which is not there: install it, or correct the line`
 }
 

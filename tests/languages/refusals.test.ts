@@ -48,7 +48,8 @@ const refusals: Readonly<Record<string, Refusal>> = {
   },
   'a script with the line ends of Windows': {
     ...{ name: 'disk.sh', text: '#!/bin/sh\r\n', words: [['sh']] },
-    message: /ends with a carriage return.*"\/bin\/sh\\x0d" then: save it with the line ends of Unix$/,
+    message:
+      /ends with a carriage return, and so "\/bin\/sh" is not found: save it with the line ends of Unix$/,
   },
   'an interpreter that is not there': {
     ...{ name: 'disk.py', text: python, words: [['python'], 'python=nopython'] },
