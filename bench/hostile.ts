@@ -22,8 +22,8 @@ const help = `npm run hostile -- [options] [WORD...]
 Serves a disk in memory on a Unix socket, and lets a good client read beside many bad ones, one kind of them
 after the other, each with a new server. With words, only the kinds with one of them in their name.
 
-With "stalls" for the first word, one client asks for as much as it can, and the longest wait of another is printed;
-further words choose among these rows.
+With "stalls" for the first word, one client asks for as much as it can, and the longest wait of another
+is printed; further words choose among these rows.
 
   --clients=N  bad clients at once, 1000 unless given
   --seconds=N  how long the good client reads, 10 unless given

@@ -17,7 +17,7 @@ export const stallMsMax = 50
 /** The bad client has its answers by then, or is left alone, in ms. */
 const attackMs = 5000
 
-/** Measures the rows whose name has one of these words, or all. Returns whether nobody waited for too long. */
+/** Measures the rows whose name has one of these words, or all. True: nobody waited for too long. */
 export async function stalls(words: readonly string[]): Promise<boolean> {
   const chosen = stallRows.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),

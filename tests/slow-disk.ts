@@ -3,8 +3,9 @@
  *
  *     node slow-disk.js MOUNTPOINT [OPERATION=MS|OPERATION=held ...]
  *
- * prints a line when it is mounted. From the line `hold` on standard input on, an operation that is to be held is
- * not answered, and a line tells of it; `go` answers them all. The end of the input unmounts. It needs root.
+ * prints a line when it is mounted. From the line `hold` on standard input on, an operation that is to be
+ * held is not answered, and a line tells of it; `go` answers them all. The end of the input unmounts. It
+ * needs root.
  */
 import { openSync, read, writeSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -43,7 +43,7 @@ async function readUntil(end: number, wanted: RegExp): Promise<string> {
   return text
 }
 
-/** Sends requests that are logged, each with its answer: far more than all places where lines wait can hold. */
+/** Sends requests that are logged, each with its answer: far more than the places where lines wait hold. */
 async function logMuch(path: string, count = 8000): Promise<void> {
   const client = await RawClient.connect({ path })
   await client.go()

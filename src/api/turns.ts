@@ -4,9 +4,9 @@ import { isPromise, type MaybePromise } from './maybe.js'
 const turnMs = 1
 
 /**
- * Calls `step` until it returns false. Short work is done before this returns, and costs no Promise. Long work
- * holds the event loop for about a millisecond at a time, and in between other clients are served. Only one
- * long work goes on in each turn of the event loop, so that many of them hold up nobody for longer than one.
+ * Calls `step` until it returns false. Short work is done before this returns, and costs no Promise. Long
+ * work holds the event loop for about a millisecond at a time, and in between other clients are served. Only
+ * one long work goes on in each turn of the event loop: many of them hold up nobody for longer than one.
  *
  * A step should take 0.2 ms or less: 64 KiB that are computed, or 256 KiB that are copied.
  *
@@ -21,8 +21,8 @@ export function inTurns(step: () => MaybePromise<boolean>): MaybePromise<void> {
 }
 
 /**
- * Calls `piece` for each part of a range, in order, as {@link inTurns} does: each of `pieceBytes`, but for the
- * last, which may be shorter.
+ * Calls `piece` for each part of a range, in order, as {@link inTurns} does: each of `pieceBytes`, but for
+ * the last, which may be shorter.
  */
 export function inPieces(
   offset: number,

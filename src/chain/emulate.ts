@@ -33,8 +33,8 @@ export function thenFlush(result: MaybePromise<void>, flush: Device['flush']): M
 }
 
 /**
- * `cache` by `read`, the bytes thrown away. Memory is fresh each time: other reads are in flight, and a filter
- * may want memory of its own beside that of the device below.
+ * `cache` by `read`, the bytes thrown away. Memory is fresh each time: other reads are in flight, and a
+ * filter may want memory of its own beside that of the device below.
  */
 export function cacheByRead(read: Device['read']): Device['cache'] {
   const alloc = (length: number) => new Uint8Array(length)

@@ -33,7 +33,7 @@ function entry(message: string, level: Level): string {
   return `<${facility + priorities[level]}>${date} nbdkit-ts[${process.pid}]: ${message}`
 }
 
-/** Connected again when the log was started anew. While there is none, messages go nowhere, as with syslog(3). */
+/** Connects again to a log that was started anew. While there is none, messages go nowhere (syslog(3)). */
 function toSystemLog(library: Libc): Outlet {
   let fd: number | undefined
   const disconnect = () => {

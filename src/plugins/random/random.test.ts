@@ -47,7 +47,7 @@ for (const fast of [false, true]) {
       [4095, 2],
       [12_345, 67_890],
     ] as const)
-      assert.equal(device.write(offset, await readBytes(device, offset, length), notFua), undefined)
+      await device.write(offset, await readBytes(device, offset, length), notFua)
     await device.close()
   })
 
