@@ -47,9 +47,10 @@ export interface Connection {
   readonly peer: Peer
   readonly state: ConnectionState
   /**
-   * Fires when nothing needs to wait for this client any more: what sleeps may wake. Where `state` is `closed`
-   * then, the client was dropped, and the results of what still runs are thrown away. In any other state the
-   * client has ended its side without a goodbye: it may have vanished, or may still read its replies.
+   * Fires when nothing needs to wait for this client any more: what sleeps may wake. Where `state` is
+   * `closed` then, the client was dropped, and the results of what still runs are thrown away. In any other
+   * state the client has ended its side without a goodbye: it may have vanished, or may still read its
+   * replies.
    */
   readonly signal: AbortSignal
   /** When the client connected. */
@@ -71,8 +72,8 @@ export interface Connection {
    *
    * `force` false: each later request fails with ESHUTDOWN and reaches no layer; those in flight end and are
    * answered. The connection then closes when the client disconnects, or `lingerMs` after the last reply
-   * where that is given, and `deadlineMs` from now at the latest. Called again, the earlier of two times holds.
-   * `force` true: the socket is destroyed now, and nothing more is answered.
+   * where that is given, and `deadlineMs` from now at the latest. Called again, the earlier of two times
+   * holds. `force` true: the socket is destroyed now, and nothing more is answered.
    * It does nothing before `open` has returned and after `close`: to refuse a client there, throw.
    *
    * @returns whether it took effect.

@@ -42,8 +42,8 @@ export class ProtocolError extends Error {
 const textless = 'something without a text was thrown'
 
 /**
- * The text of anything that was thrown, for a log or a reply. Never throws: a layer may throw what has no text,
- * whose `toString` throws, or a proxy that is revoked.
+ * The text of anything that was thrown, for a log or a reply. Never throws: a layer may throw what has no
+ * text, whose `toString` throws, or a proxy that is revoked.
  */
 export function messageOf(error: unknown): string {
   try {

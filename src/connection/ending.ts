@@ -23,7 +23,10 @@ export class Ending {
     this.#events = events
   }
 
-  /** From now on it ends after so long a quiet. Asked again, a shorter quiet holds; a longer one changes nothing. */
+  /**
+   * From now on it ends after so long a quiet. Asked again, a shorter quiet holds; a longer one changes
+   * nothing.
+   */
   afterQuiet(ms: number): void {
     if (ms > timeoutMsMax || ms >= (this.#quietMs ?? Number.POSITIVE_INFINITY)) return
     this.#quietMs = ms

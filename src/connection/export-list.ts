@@ -1,6 +1,6 @@
 /**
- * Lists of exports on their way to clients. A list goes in pieces, and a client that does not take the pieces keeps
- * the rest of the list in our memory: that memory is bounded for all clients together.
+ * Lists of exports on their way to clients. A list goes in pieces, and a client that does not take the pieces
+ * keeps the rest of the list in our memory: that memory is bounded for all clients together.
  */
 import type { Export } from '../api/plugin.js'
 import { NBD_OPT_LIST, NBD_REP_SERVER } from '../protocol/constants.js'

@@ -1,4 +1,6 @@
-/** The bytes of a handshake, both ways: what a client sends ahead is bounded, and so is what it does not take. */
+/**
+ * The bytes of a handshake, both ways: what a client sends ahead is bounded, and so is what it does not take.
+ */
 import type { BusyPoll } from '../lib/busy-poll.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
 import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
@@ -38,7 +40,9 @@ export class HandshakeStream {
     return this.#reading
   }
 
-  /** Resolves with the next `length` bytes. One at a time, as `send`; both reject when the handshake is over. */
+  /**
+   * Resolves with the next `length` bytes. One at a time, as `send`; both reject when the handshake is over.
+   */
   take(length: number): Promise<Buffer> {
     const bytes = this.#queue.take(length)
     if (!this.#reading) {

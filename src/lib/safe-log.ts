@@ -2,8 +2,8 @@ import { messageOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 
 /**
- * The same log, whose methods never throw. The log belongs to the embedding program, and a layer may give it what
- * is no text: neither may end a request, a connection or the server.
+ * The same log, whose methods never throw. The log belongs to the embedding program, and a layer may give it
+ * what is no text: neither may end a request, a connection or the server.
  */
 export function safeLog(log: Log): Log {
   const say = (level: 'debug' | 'error', message: string) => {

@@ -4,8 +4,8 @@ type Listener = ((event: Event) => unknown) | { handleEvent(event: Event): unkno
 type Listen = (type: string, listener: Listener, options?: unknown) => void
 
 /**
- * Makes the controller of a signal that layers listen to. What a listener throws is given to `failed`, and so is
- * what the Promise that a listener returns rejects with.
+ * Makes the controller of a signal that layers listen to. What a listener throws is given to `failed`, and so
+ * is what the Promise that a listener returns rejects with.
  */
 export function safeController(failed: (error: unknown) => void): AbortController {
   const controller = new AbortController()

@@ -2,9 +2,9 @@ import type { Connection } from '../api/connection.js'
 import { NbdError } from '../api/errors.js'
 
 /**
- * Resolves after `ms`, rounded up to whole milliseconds, or sooner: when `stopping` fires, or when the client is
- * gone or asks no more. Nobody waits then for a delay that no longer matters, and the caller goes on at once.
- * Where the client was dropped it rejects with ESHUTDOWN: the result would be thrown away.
+ * Resolves after `ms`, rounded up to whole milliseconds, or sooner: when `stopping` fires, or when the client
+ * is gone or asks no more. Nobody waits then for a delay that no longer matters, and the caller goes on at
+ * once. Where the client was dropped it rejects with ESHUTDOWN: the result would be thrown away.
  *
  * @example await sleep(5, request.connection, server.stopping)
  */
@@ -35,7 +35,9 @@ interface Sleepers {
   readonly listener: () => void
 }
 
-/** Those who sleep on a signal share one listener: a server has many requests in flight, and one `stopping`. */
+/**
+ * Those who sleep on a signal share one listener: a server has many requests in flight, and one `stopping`.
+ */
 const sleepersOn = new WeakMap<AbortSignal, Sleepers>()
 
 function join(signal: AbortSignal, wake: () => void): void {

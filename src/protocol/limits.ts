@@ -26,16 +26,23 @@ export const queriesMax = 128
 /** Exports in one list, so that a reply has an end. nbdkit has the same. */
 export const exportsMax = 10_000
 
-/** Replies of one list are sent in pieces of so much, each when the client has taken enough of those before. */
+/**
+ * Replies of one list are sent in pieces of so much, each when the client has taken enough of those before.
+ */
 export const listPieceBytes = 16 * KiB
 
-/** What lists that clients have not taken yet may hold, for all clients together: ten of the largest usual ones. */
+/**
+ * What lists that clients have not taken yet may hold, for all clients together: ten of the largest usual
+ * ones.
+ */
 export const listsBytesMax = 32 * MiB
 
 /** Replies of a handshake that its client has not taken. Beyond, the next option waits. */
 export const untakenBytesMax = 64 * KiB
 
-/** The same for all clients together. Beyond, no option is looked at before its client has taken all replies. */
+/**
+ * The same for all clients together. Beyond, no option is looked at before its client has taken all replies.
+ */
 export const untakenTotalBytesMax = 16 * MiB
 
 /** What a client may send ahead of the option in hand. */

@@ -99,8 +99,8 @@ function fileAt(path: string): string | undefined {
 }
 
 /**
- * Node removes whatever has the name of its socket by then. Where that is another file, or the socket of another
- * server, it steps aside for that moment.
+ * Node removes whatever has the name of its socket by then. Where that is another file, or the socket of
+ * another server, it steps aside for that moment.
  */
 function closeOwn(server: SocketServer, path: string, made: string): void {
   const found = fileAt(path)
@@ -183,7 +183,9 @@ export function peerOf(stream: Duplex): Peer {
   return { family: 'unix', ...(fd === undefined ? undefined : libc()?.peerCredentials(fd)) }
 }
 
-/** On a socket for both, an IPv4 client has an address of IPv6 (RFC 4291, 2.5.5.2): it is given as its own. */
+/**
+ * On a socket for both, an IPv4 client has an address of IPv6 (RFC 4291, 2.5.5.2): it is given as its own.
+ */
 function asItself(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')
 }

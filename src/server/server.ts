@@ -289,7 +289,10 @@ class NbdServer implements Server {
     this.#deadline = { at, timer }
   }
 
-  /** What is left is dropped, and set-up that has not ended is given up; what even then does not end is given up, by name. */
+  /**
+   * What is left is dropped, and set-up that has not ended is given up; what even then does not end is given
+   * up, by name.
+   */
   #graceIsOver(): void {
     this.#giveUpSetUp?.(this.#stuckError())
     for (const connection of this.#connections) connection.drop('the grace of the shutdown is over')

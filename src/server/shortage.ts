@@ -1,6 +1,6 @@
 /**
- * Notices that the process has no file descriptors left. The library below Node turns clients away then, and tells
- * nobody. So whoever gets one of the last descriptors makes us look until there are enough again.
+ * Notices that the process has no file descriptors left. The library below Node turns clients away then, and
+ * tells nobody. So whoever gets one of the last descriptors makes us look until there are enough again.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs'
 

@@ -3,7 +3,10 @@ import { defineFilter } from '../../api/plugin.js'
 
 /** What a client is left to say goodbye, after its last reply, before it is dropped. */
 const lingerMs = 1000
-/** What it is left in all: a request that takes longer is not answered, and one that stays half sent is dropped. */
+/**
+ * What it is left in all: a request that takes longer is not answered, and one that stays half sent is
+ * dropped.
+ */
 const deadlineMs = 3000
 
 /** Limits how long a client may stay connected (nbdkit-time-limit-filter(1)). */

@@ -15,8 +15,8 @@ const namesMax = 10_000
 const batch = 256
 
 /**
- * The files of a directory, sorted by name: the first of them where there are too many. Clients that ask at the
- * same time share a list, which is never older than what they asked.
+ * The files of a directory, sorted by name: the first of them where there are too many. Clients that ask at
+ * the same time share a list, which is never older than what they asked.
  */
 export class DirectoryList {
   readonly #directory: string
