@@ -73,8 +73,8 @@ export interface PluginInstance {
   /** The name that an empty export name stands for. */
   defaultExport?(request: OpenRequest): MaybePromise<string>
   /**
-   * Called once for each connection that reaches an export. Throw to refuse: the client is told the message of
-   * an `NbdError` or `ConfigError`, the log that of any error.
+   * Called once for each connection that reaches an export. Throw to refuse: the client is told the message
+   * of an `NbdError` or `ConfigError`, the log that of any error.
    */
   open(request: OpenRequest): MaybePromise<DeviceInit>
   /** Called once, at the very end. */
