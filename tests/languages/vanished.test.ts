@@ -10,7 +10,7 @@ import native from 'nbdkit-ts/plugins/native'
 import python from 'nbdkit-ts/plugins/python'
 import sh from 'nbdkit-ts/plugins/sh'
 import { RawClient } from 'nbdkit-ts/testing'
-import { NBD_CMD_READ, NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
+import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
 import { needs, temporary } from '../interop/helpers.js'
 
 /** A read at 0 leaves a word in a file, and sleeps for longer than any test waits. */
@@ -103,29 +103,62 @@ for (const [language, options] of Object.entries(optionsOf))
     })
   })
 
-it('a script whose client vanishes runs to its end, as in nbdkit', async (t) => {
+/** A script whose reads and writes take until a file is there, and what they leave in a log. */
+function slowScript(t: TestContext) {
   const directory = temporary(t)
-  const [script, log, flag] = ['script', 'log', 'flag'].map((name) => join(directory, name)) as [
-    string,
-    string,
-    string,
-  ]
+  const path = (name: string) => join(directory, name)
+  const [script, log, flag] = [path('script'), path('log'), path('flag')]
+  const work = `echo begun >> ${log}; while ! [ -e ${flag} ]; do sleep 0.05; done; echo ended >> ${log}`
   const text = `#!/bin/sh
 case "$1" in
   get_size) echo 64k ;;
-  pread) echo begun >> ${log}; while ! [ -e ${flag} ]; do sleep 0.05; done; echo ended >> ${log} ;;
+  can_write) ;;
+  pread) ${work}; head -c "$3" /dev/zero ;;
+  pwrite) cat > /dev/null; ${work} ;;
   close) echo closed >> ${log} ;;
   *) exit 2 ;;
 esac
 `
   writeFileSync(script, text, { mode: 0o755 })
-  const { connect } = await listening(t, sh({ script }))
-  const client = await connect()
-  client.sendRequest(read)
-  await appears(log, 'begun')
-  client.stream.destroy()
-  await sleep(300)
-  writeFileSync(flag, '')
-  await appears(log, 'closed')
-  assert.equal(readFileSync(log, 'utf8'), 'begun\nended\nclosed\n')
+  return { script, log, goOn: () => writeFileSync(flag, ''), said: () => readFileSync(log, 'utf8') }
+}
+
+describe('a script whose client leaves', () => {
+  it('is ended when it only reads, and nobody is there to read what it prints', async (t) => {
+    const { script, log, said } = slowScript(t)
+    const { connect } = await listening(t, sh({ script }))
+    const client = await connect()
+    client.sendRequest(read)
+    await appears(log, 'begun')
+    client.stream.destroy()
+    await appears(log, 'closed')
+    assert.equal(said(), 'begun\nclosed\n')
+  })
+
+  it('runs to its end when it writes, as in nbdkit', async (t) => {
+    const { script, log, goOn, said } = slowScript(t)
+    const { server, connect } = await listening(t, sh({ script }))
+    const client = await connect()
+    client.sendRequest({ type: NBD_CMD_WRITE, length: 512, payload: Buffer.alloc(512) })
+    await appears(log, 'begun')
+    client.stream.destroy()
+    while ([...server.connections][0]?.signal.aborted === false) await sleep(10)
+    goOn()
+    await appears(log, 'closed')
+    assert.equal(said(), 'begun\nended\nclosed\n')
+  })
+
+  it('runs to its end, and is answered, when the client has only said that it asks no more', async (t) => {
+    const { script, log, goOn, said } = slowScript(t)
+    const { server, connect } = await listening(t, sh({ script }))
+    const client = await connect()
+    client.sendRequest(read)
+    await appears(log, 'begun')
+    client.stream.end()
+    while ([...server.connections][0]?.signal.aborted === false) await sleep(10)
+    goOn()
+    assert.equal((await client.reply()).error, 0)
+    await appears(log, 'closed')
+    assert.equal(said(), 'begun\nended\nclosed\n')
+  })
 })

@@ -7,8 +7,8 @@ import type { ServerContext } from '../../api/plugin.js'
 const lookMs = 100
 
 /**
- * Watches the client that a script works for. One that has vanished between two requests changes nothing, as
- * in nbdkit: it may still read its replies. When it has been dropped, `unwanted` is called, but for a script
+ * Watches the client that a script works for. One that has only ended its side changes nothing: it may still
+ * read its replies. When it is gone, or was dropped, `unwanted` is called, but for a script
  * that writes only when the server stops too, and its grace is over.
  *
  * @returns what is called with `unwanted`, and gives what ends the watch.
