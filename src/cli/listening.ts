@@ -3,7 +3,7 @@ import { existsSync, lstatSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { fsPath, isUtf8 } from '../api/byte-text.js'
-import { ConfigError } from '../api/errors.js'
+import { ConfigError, propertyOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
 import type { Served } from './workers.js'
 
@@ -29,8 +29,7 @@ export async function listenOnAll(server: Served, places: readonly ListenTarget[
 }
 
 function codeOf(error: unknown): unknown {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof Error && 'code' in cause ? cause.code : undefined
+  return propertyOf(propertyOf(error, 'cause'), 'code')
 }
 
 /** A socket is not removed for the user: another server may be about to listen there. */

@@ -1,7 +1,7 @@
 /** The program. Only this folder knows of arguments, signals and exit statuses. */
 import { existsSync } from 'node:fs'
 import { absolutePath, fsPath } from '../api/byte-text.js'
-import { ConfigError } from '../api/errors.js'
+import { ConfigError, isA } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { isParameter } from '../chain/configure.js'
@@ -89,7 +89,7 @@ process.once('beforeExit', () => {
 keepWithoutReader()
 
 main().then(endProcess, (error: unknown) => {
-  const isStuck = error instanceof StuckError
+  const isStuck = isA(error, StuckError)
   // That has been logged already, with the layer that is to blame.
   if (!isStuck) complain(startFailure(error, verbose))
   void endProcess(1, isStuck)

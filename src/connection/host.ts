@@ -9,9 +9,9 @@ import type { Gate } from './concurrency.js'
 import type { ListBudget } from './export-list.js'
 import type { HandshakeSettings } from './handshake.js'
 import type { Untaken } from './handshake-stream.js'
+import type { HandshakeTurns } from './handshake-turns.js'
 import type { HangUpWatch } from './hang-up-watch.js'
 import type { MemoryBudget } from './memory-budget.js'
-import type { Turns } from './turns.js'
 
 export interface Host {
   readonly links: readonly Link[]
@@ -24,7 +24,7 @@ export interface Host {
   /** Of the handshakes. */
   readonly lists: ListBudget
   readonly untaken: Untaken
-  readonly turns: Turns
+  readonly turns: HandshakeTurns
   /** Makes a stream take more at once, where that can be. */
   widen(stream: Duplex): void
   readonly log: Log

@@ -1,90 +1,87 @@
+/** Clients beside a client that asks for much at once. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { type Loop, Turns } from './turns.js'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { NBD_CMD_READ, NBD_CMD_TRIM, NBD_CMD_WRITE } from '../protocol/constants.js'
+import { receiveBytes } from '../protocol/limits.js'
+import { encodeRequest } from '../testing/raw-client.js'
+import { Disk, serve } from '../testing/served-disk.js'
 
-/** A clock and an event loop that go on when the test says so. */
-class StillLoop implements Loop {
-  ms = 0
-  #callbacks: (() => void)[] = []
-
-  now(): number {
-    return this.ms
-  }
-
-  next(callback: () => void): void {
-    this.#callbacks.push(callback)
-  }
-
-  async turn(): Promise<void> {
-    for (const callback of this.#callbacks.splice(0)) callback()
-    await this.rest()
-  }
-
-  /** Those that were let go on do so. */
-  async rest(): Promise<void> {
-    for (let count = 0; count < 50; count++) await undefined
-  }
+/** Keeps the event loop for so long, in ms. */
+function keepBusy(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
 }
 
-/** Works for `pieces` of so many ms each, and notes each of them. */
-async function work(turns: Turns, loop: StillLoop, name: string, pieces: number, done: string[], ms = 0.4) {
-  const who = {}
-  for (let piece = 0; piece < pieces; piece++) {
-    await turns.next(who)
-    loop.ms += ms
-    done.push(name)
-  }
-}
+const count = 200
 
-test('a handshake that does little is not held up', () => {
-  const loop = new StillLoop()
-  const turns = new Turns(loop)
-  for (let count = 0; count < 5; count++) assert.equal(turns.next({}), undefined)
+describe('a client that sends many slow requests at once', () => {
+  for (const type of [NBD_CMD_TRIM, NBD_CMD_READ, NBD_CMD_WRITE])
+    it(`leaves turns to others between them: requests of type ${type}`, async (t) => {
+      const order: string[] = []
+      const slow = (who: string) => {
+        order.push(who)
+        if (who === 'many') keepBusy(2)
+      }
+      const whose = (offset: number) => (offset === 0 ? 'one' : 'many')
+      const disk = new Disk({
+        device: {
+          read: (offset, length, alloc) => {
+            slow(whose(offset))
+            return alloc(length)
+          },
+          write: (offset) => slow(whose(offset)),
+          trim: (offset) => slow(whose(offset)),
+        },
+      })
+      const served = serve(t, disk)
+      const [many, one] = [await served.connectSocket(), await served.connectSocket()]
+      await many.go()
+      await one.go()
+      const payload = type === NBD_CMD_WRITE ? new Uint8Array(64) : undefined
+      const requests = Array.from({ length: count }, (_, cookie) => ({
+        ...{ type, cookie, offset: 512, length: 64, ...(payload && { payload }) },
+      }))
+      many.expectReplies(requests)
+      many.send(Buffer.concat(requests.map((request) => encodeRequest(request))))
+      await one.request({ type: NBD_CMD_READ, length: 1 })
+      assert.ok(order.length < count, `${order.length - 1} requests of another client were run before`)
+      for (let cookie = 0; cookie < count; cookie++) assert.equal((await many.reply()).cookie, cookie)
+      assert.equal(order.length, count + 1)
+    })
 })
 
-test('a handshake that sends much ahead works for a millisecond in each turn, and goes on by itself', async () => {
-  const loop = new StillLoop()
-  const done: string[] = []
-  void work(new Turns(loop), loop, 'a', 9, done)
-  await loop.rest()
-  const counts: number[] = []
-  for (let turn = 0; turn < 5; turn++) {
-    await loop.turn()
-    counts.push(done.length)
-  }
-  assert.deepEqual(counts, [6, 9, 9, 9, 9])
-})
-
-test('handshakes take turns in the order they came, all of them together a millisecond in each', async () => {
-  const loop = new StillLoop()
-  const turns = new Turns(loop)
-  const done: string[] = []
-  for (const name of ['a', 'b', 'c']) void work(turns, loop, name, 5, done)
-  await loop.rest()
-  for (let turn = 0; turn < 12; turn++) {
-    const before = loop.ms
-    await loop.turn()
-    assert.ok(loop.ms - before <= 1.4)
-  }
-  assert.equal(done.length, 15)
-  // Nobody is done before the others have begun.
-  assert.ok(done.lastIndexOf('a') > done.indexOf('b') && done.lastIndexOf('a') > done.indexOf('c'))
-})
-
-test('one that leaves while it waits holds up nobody', async () => {
-  const loop = new StillLoop()
-  const turns = new Turns(loop)
-  turns.next({})
-  loop.ms = 5
-  // It is let go on, and does nothing.
-  void turns.next({})
-  let came = false
-  void turns.next({})?.then(() => {
-    came = true
+describe('a client that is gone', () => {
+  it('is noticed while its requests wait for others, and they reach no device', async (t) => {
+    const disk = new Disk({ answers: 'by hand' })
+    const served = serve(t, disk, { threads: 1 })
+    const client = await served.connectSocket()
+    await client.go()
+    const requests = Array.from({ length: 10 }, (_, cookie) => ({ type: NBD_CMD_READ, cookie, length: 1 }))
+    client.send(Buffer.concat(requests.map((request) => encodeRequest(request))))
+    await disk.holds(1)
+    const [connection] = served.server.connections
+    client.stream.destroy()
+    while (connection?.state !== 'closed') await turn()
+    disk.release()
+    while (served.server.connections.size > 0) await turn()
+    assert.deepEqual(disk.calls, ['read 1 at 0'])
   })
-  await loop.turn()
-  await loop.turn()
-  assert.equal(came, true)
-  await loop.turn()
-  assert.equal(turns.next({}), undefined)
+
+  it('is noticed while nothing is read of it, as it has sent more than is kept', async (t) => {
+    const disk = new Disk({ answers: 'by hand' })
+    const served = serve(t, disk, { threads: 1 })
+    const client = await served.connectSocket()
+    await client.go()
+    const payload = new Uint8Array(4096)
+    const write = encodeRequest({ type: NBD_CMD_WRITE, length: payload.length, payload })
+    const writes = Math.ceil((3 * receiveBytes) / write.length)
+    for (let index = 0; index < writes; index++) client.send(write)
+    await disk.holds(1)
+    const [connection] = served.server.connections
+    client.stream.destroy()
+    while (connection?.state !== 'closed') await turn()
+    disk.release()
+    while (served.server.connections.size > 0) await turn()
+    assert.deepEqual(disk.calls, ['write 4096 at 0'])
+  })
 })

@@ -20,11 +20,11 @@ import { Gate } from '../connection/concurrency.js'
 import { ClientConnection, quietMs } from '../connection/connection.js'
 import { timeoutMsMax } from '../connection/ending.js'
 import { ListBudget } from '../connection/export-list.js'
+import { HandshakeTurns } from '../connection/handshake-turns.js'
 import { HangUpWatch } from '../connection/hang-up-watch.js'
 import type { Host, PeerOf } from '../connection/host.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
 import { type Connect, overAccepted, overDescriptor, overStream } from '../connection/transport.js'
-import { Turns } from '../connection/turns.js'
 import { BusyPoll } from '../lib/busy-poll.js'
 import { safeLog } from '../lib/safe-log.js'
 import { safeController } from '../lib/safe-signal.js'
@@ -213,7 +213,7 @@ class NbdServer implements Server {
       hangUps: new HangUpWatch(),
       lists: new ListBudget(),
       untaken: { bytes: 0 },
-      turns: new Turns(),
+      turns: new HandshakeTurns(),
       widen,
       log: this.#log,
       gate: gates(concurrency, threads),

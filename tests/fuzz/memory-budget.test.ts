@@ -11,11 +11,11 @@ import { BufferPool } from '../../src/connection/buffer-pool.js'
 import { Gate } from '../../src/connection/concurrency.js'
 import { ClientConnection } from '../../src/connection/connection.js'
 import { ListBudget } from '../../src/connection/export-list.js'
+import { HandshakeTurns } from '../../src/connection/handshake-turns.js'
 import { HangUpWatch } from '../../src/connection/hang-up-watch.js'
 import type { Host } from '../../src/connection/host.js'
 import { MemoryBudget } from '../../src/connection/memory-budget.js'
 import { overStream } from '../../src/connection/transport.js'
-import { Turns } from '../../src/connection/turns.js'
 import { BusyPoll } from '../../src/lib/busy-poll.js'
 import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../src/protocol/constants.js'
 import { largeBytesMin } from '../../src/protocol/limits.js'
@@ -102,7 +102,7 @@ async function run(seed: number): Promise<void> {
     hangUps: new HangUpWatch(),
     lists: new ListBudget(),
     untaken: { bytes: 0 },
-    turns: new Turns(),
+    turns: new HandshakeTurns(),
     widen() {},
     log: silentLog,
     gate: () => new Gate(random.pick([1, 2, 16])),

@@ -15,7 +15,7 @@ const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
  * Bounds the work of handshakes in one turn of the event loop, however many options clients send ahead: the
  * handshakes take turns, and clients in the transmission phase hardly notice.
  */
-export class Turns {
+export class HandshakeTurns {
   readonly #loop: Loop
   #waiting: { readonly who: object; readonly go: () => void }[] = []
   /** Whose turn it is: undefined while there is time for everybody. */
