@@ -1,5 +1,5 @@
 import type { Connection } from '../../api/connection.js'
-import { ConfigError } from '../../api/errors.js'
+import { ConfigError, NbdError } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { type Event, fileCreated, fileDeleted, PipeEnd, processExited, scriptSays } from './events.js'
@@ -99,7 +99,8 @@ export default defineFilter({
           clients.delete(connection)
           return look()
         })
-        if (refused) throw new Error('exitwhen: the server is about to stop, and takes no more clients')
+        if (refused)
+          throw new NbdError('ESHUTDOWN', 'exitwhen: the server is about to stop, and takes no more clients')
       },
       close() {
         ended = true
