@@ -32,22 +32,26 @@ export function logMessageOf(error: unknown): string {
   if (isOnPurpose(error)) return messageOf(error)
   const name = nameOf(error)
   const said = `${name === 'Error' ? '' : `${name}: `}${messageOf(error)}`
-  const place = placeIn(stackOf(error))
+  const place = placeIn(framesOf(error))
   return place === undefined ? said : `${said} (${basename(place.file)}:${place.line})`
 }
 
 /** The stack as further lines, where it helps somebody: of a mistake, and of what a user's own file threw. */
 export function stackLinesOf(error: unknown): string {
-  const stack = stackOf(error)
+  const stack = framesOf(error)
   const first = stack.search(/^ +at /m)
   const helps = first !== -1 && (!isOnPurpose(error) || placeIn(stack) !== undefined)
   return helps ? `\n${stack.slice(first)}` : ''
 }
 
-function stackOf(error: unknown): string {
+/** The stack without the message, which may hold whatever a client chose. */
+function framesOf(error: unknown): string {
   const stack = propertyOf(error, 'stack')
-  return typeof stack === 'string' ? stack : ''
+  return typeof stack === 'string' ? stack.replace(messageOf(error), () => '') : ''
 }
+
+/** Ten lines are far shorter: what is longer is none of Node. */
+const stackCharactersMax = 8192
 
 /** What we are made of, which is never at fault for an error of a user's file. */
 const ours = new URL('../', import.meta.url)
@@ -61,13 +65,19 @@ const oursAsPath = fileURLToPath(ours)
 export function placeIn(stack: string): { readonly file: string; readonly line: string } | undefined {
   const alone = /^ ?((?:file:\/\/)?\/.*?):(\d+)(?::\d+)?$/gm
   const frame = /^ +at (?:.*\()?((?:file:\/\/)?\/.*?):(\d+):\d+\)?$/gm
-  const places = [...stack.matchAll(alone), ...stack.matchAll(frame)]
-    .map(([, file = '', line = '']) => ({
-      file: file.startsWith('file:') ? fileURLToPath(file) : file,
-      line,
-    }))
+  const text = stack.slice(0, stackCharactersMax)
+  const places = [...text.matchAll(alone), ...text.matchAll(frame)]
+    .map(([, file = '', line = '']) => ({ file: pathOf(file), line }))
     .filter(({ file }) => !file.startsWith(oursAsPath) && !file.includes('/node_modules/jiti/'))
   return places.find(({ file }) => !file.includes('/node_modules/')) ?? places[0]
+}
+
+function pathOf(file: string): string {
+  try {
+    return file.startsWith('file:') ? fileURLToPath(file) : file
+  } catch {
+    return file
+  }
 }
 
 function nameOf(error: unknown): string {
