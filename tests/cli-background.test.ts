@@ -263,8 +263,8 @@ describe('messages of a server in the background', together, () => {
     const log = join(newDirectory(), 'log')
     const { cwd } = await inBackground(t, [`--log=${log}`, './x.mjs'], { 'x.mjs': saying })
     await provoke(cwd)
-    await until('a message', () => readFileSync(log, 'utf8').endsWith('not you\n'))
-    assert.match(readFileSync(log, 'utf8'), /^nbdkit-ts: client 1: error: .*not you\n$/)
+    await until('a message', () => readFileSync(log, 'utf8').includes('not you'))
+    assert.match(readFileSync(log, 'utf8'), /^nbdkit-ts: client 1: error: .*not you \(x\.mjs:\d+\)\n$/)
   })
   it('go to standard error when they are to, which stays open', async () => {
     const cwd = newDirectory({ 'x.mjs': saying })
@@ -273,7 +273,7 @@ describe('messages of a server in the background', together, () => {
     assert.equal(status, 0)
     const message = once(child.stderr ?? assert.fail(), 'data') as Promise<[Buffer]>
     await provoke(cwd)
-    assert.match(String((await message)[0]), /^nbdkit-ts: client 1: error: .*not you\n$/)
+    assert.match(String((await message)[0]), /^nbdkit-ts: client 1: error: .*not you \(x\.mjs:\d+\)\n$/)
     await stop(pidIn(cwd))
   })
   it('do not keep it from ending when a plugin throws where nobody catches it', async (t) => {

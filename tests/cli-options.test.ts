@@ -274,7 +274,7 @@ describe('a parameter', together, () => {
     await complains(message, ['-f', 'size=1', 'null', '--run', 'true'])
     await complains(message, ['--help', 'size=1', 'null'])
     const cwd = newDirectory({ 'size=1': '' })
-    await complains(/^cannot load|^plugin size=1: expected "export default/, ['size=1', 'null'], { cwd })
+    await complains(/^plugin size=1: it is neither JavaScript nor TypeScript/, ['size=1', 'null'], { cwd })
   })
   it('that is given twice is refused, in any of its spellings', async () => {
     const twice: [args: string[], told: string][] = [

@@ -19,6 +19,7 @@ export class Payload {
   readonly #wake: () => void
   #bytes: Uint8Array | undefined
   #inWindow = false
+  #length = 0
   #filled = 0
   /** Up to here there is memory for what arrives. */
   #allowed = 0
@@ -38,7 +39,7 @@ export class Payload {
 
   /** Bytes that have not arrived. */
   get missingBytes(): number {
-    return this.#bytes === undefined ? 0 : this.#bytes.length - this.#filled
+    return this.#bytes === undefined ? 0 : this.#length - this.#filled
   }
 
   /** True while the rest waits for memory. */
@@ -49,7 +50,9 @@ export class Payload {
   /** Begins a payload of `length` bytes, which is received into `window` where the device lent one. */
   begin(length: number, window: Uint8Array | undefined): void {
     this.#inWindow = window !== undefined
-    this.#bytes = window ?? this.#pool.take(length)
+    this.#length = length
+    // All of it comes with the second step: memory that is only announced makes the engine collect garbage.
+    this.#bytes = window ?? this.#pool.take(Math.min(length, payloadStepBytes))
     this.#filled = 0
     const isCounted = window === undefined && length >= largeBytesMin
     this.#allowed = isCounted ? 0 : length
@@ -58,13 +61,24 @@ export class Payload {
 
   /** Takes memory for the next step. False where the payload has to wait. */
   goOn(): boolean {
-    const length = this.#bytes?.length ?? 0
+    const length = this.#length
     if (this.#share.waits) return false
     if (this.#filled < this.#allowed || this.#allowed === length) return true
     const bytes = Math.min(payloadStepBytes, length - this.#allowed)
     this.#waits = !this.#share.reserve(bytes, this.#wake, this.#allowed > 0)
-    if (!this.#waits) this.#allowed += bytes
-    return !this.#waits
+    if (this.#waits) return false
+    this.#allowed += bytes
+    if (this.#bytes !== undefined && this.#allowed > this.#bytes.length)
+      this.#bytes = this.#whole(this.#bytes)
+    return true
+  }
+
+  /** Memory for the whole payload, with what is there of the payload. */
+  #whole(part: Uint8Array): Uint8Array {
+    const whole = this.#pool.take(this.#length)
+    whole.set(part)
+    this.#pool.give(part)
+    return whole
   }
 
   /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
@@ -113,7 +127,7 @@ export class Payload {
     this.#waits = false
     if (this.#bytes !== undefined && !this.#inWindow) {
       this.#pool.give(this.#bytes)
-      if (this.#bytes.length >= largeBytesMin) this.#share.release(this.#allowed)
+      if (this.#length >= largeBytesMin) this.#share.release(this.#allowed)
     }
     this.#bytes = undefined
     return missingBytes

@@ -1,14 +1,14 @@
 import { messageOf } from '../api/errors.js'
-import type { Log } from '../api/log.js'
+import type { DebugTopic, Log } from '../api/log.js'
 
 /**
  * The same log, whose methods never throw. The log belongs to the embedding program, and a layer may give it
  * what is no text: neither may end a request, a connection or the server.
  */
 export function safeLog(log: Log): Log {
-  const say = (level: 'debug' | 'error', message: string) => {
+  const say = (level: 'debug' | 'error', message: string, topic?: DebugTopic) => {
     try {
-      log[level](typeof message === 'string' ? message : messageOf(message))
+      log[level](typeof message === 'string' ? message : messageOf(message), topic)
     } catch {
       // There is nowhere else to say so.
     }
@@ -17,7 +17,7 @@ export function safeLog(log: Log): Log {
     get debugging() {
       return log.debugging
     },
-    debug: (message) => say('debug', message),
+    debug: (message, topic) => say('debug', message, topic),
     error: (message) => say('error', message),
     child(name) {
       try {
