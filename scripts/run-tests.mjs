@@ -4,7 +4,7 @@ import { run } from 'node:test'
 import { inspect } from 'node:util'
 
 /** The longest that one file may take, in ms: a slow machine that does other things is no reason to fail. */
-const fileTimeoutMs = 15 * 60_000
+const fileTimeoutMs = 10 * 60_000
 
 /**
  * @typedef {{ name: string, file: string, reason: string }} Skip
