@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { describe, it, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import type { Extent, Log } from '../../src/index.js'
+import type { Extent } from '../../src/index.js'
 import { needs } from '../interop/helpers.js'
 import { nbdkitPlugin, packageRoot } from '../programs.js'
 import { examplesOf, newProject, nodes, run, runsTypeScript, serve, unpacked } from './project.js'
@@ -166,16 +166,6 @@ describe('a program with a server inside', () => {
       assert.match(stdout, printed, stderr)
       assert.equal(status, 0)
     })
-
-  it('has a log that prints with the names before the message', async (t) => {
-    const { consoleLog } = await load<{ consoleLog(): Log }>('log')
-    const said = t.mock.method(console, 'error', () => {})
-    consoleLog().child('client 1').error('it has gone')
-    assert.deepEqual(
-      said.mock.calls.map((call) => call.arguments),
-      [['client 1: it has gone']],
-    )
-  })
 })
 
 async function firstLine({ stdout }: ChildProcess): Promise<string> {

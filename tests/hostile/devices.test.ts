@@ -65,7 +65,7 @@ describe('a read that gives', () => {
 
 describe('what a device throws', () => {
   const thrown: [means: string, what: unknown, error: number, message: string][] = [
-    ['an error', new Error('torn'), EIO, 'torn'],
+    ['a mistake', new TypeError('torn'), EIO, 'TypeError'],
     ['an error with a code', new NbdError('ENOSPC', 'full'), ENOSPC, 'full'],
     [
       'an error of the system',
@@ -74,12 +74,12 @@ describe('what a device throws', () => {
       'no such file',
     ],
     ['an error of quota', Object.assign(new Error('quota'), { code: 'EDQUOT' }), ENOSPC, 'quota'],
-    ['a string', 'torn', EIO, 'torn'],
-    ['undefined', undefined, EIO, 'undefined'],
-    ['null', null, EIO, 'null'],
-    ['a number', 28, EIO, '28'],
+    ['a string', 'torn', EIO, 'Error'],
+    ['undefined', undefined, EIO, 'Error'],
+    ['null', null, EIO, 'Error'],
+    ['a number', 28, EIO, 'Error'],
     ['an object with a code', { code: 'EINVAL' }, EINVAL, '[object Object]'],
-    ['a code that is none', Object.assign(new Error('odd'), { code: 'valueOf' }), EIO, 'odd'],
+    ['a code that is none', Object.assign(new Error('odd'), { code: 'valueOf' }), EIO, 'Error'],
   ]
   const operations: [name: string, type: number, (fail: () => never) => Partial<DeviceInit>][] = [
     ['read', READ, (read) => ({ read })],
@@ -91,7 +91,7 @@ describe('what a device throws', () => {
     ['extents', STATUS, (extents) => ({ extents })],
   ]
   for (const [means, what, error, message] of thrown)
-    test(`fails that request alone, and its message is told: ${means}`, async (t) => {
+    test(`fails that request alone, and what was said on purpose is told: ${means}`, async (t) => {
       for (const later of [false, true])
         for (const [name, type, device] of operations) {
           const fail = (
@@ -242,15 +242,13 @@ describe('a plugin that', () => {
   }
   const unknown = nbd.NBD_REP_ERR_UNKNOWN
 
-  test('opens a device of an impossible size is told to the client', async (t) => {
-    const [type, message] = await refused(t, { device: { size: -1 } })
-    assert.equal(type, unknown)
-    assert.match(message, /^disk: a size of -1 bytes/)
+  test('opens a device of an impossible size is told to the log, and the client that there is an error', async (t) => {
+    assert.deepEqual(await refused(t, { device: { size: -1 } }), [unknown, 'Error'])
   })
 
-  test('opens a device that claims too much is told to the client', async (t) => {
-    const [type, message] = await refused(t, { without: ['trim'], device: { can: { trim: true } } })
-    assert.deepEqual([type, message], [unknown, 'disk: claims that it can trim, but has no such method'])
+  test('opens a device that claims too much is refused', async (t) => {
+    const claims = { without: ['trim'], device: { can: { trim: true } } } as const
+    assert.deepEqual(await refused(t, claims), [unknown, 'Error'])
   })
 
   for (const [means, given] of [
@@ -264,11 +262,11 @@ describe('a plugin that', () => {
       assert.equal((await refused(t, { plugin: { open: () => given as never } }))[0], unknown)
     })
 
-  test('throws a string when it opens is quoted', async (t) => {
+  test('throws a string when it opens is not quoted', async (t) => {
     const open = () => {
       throw 'not today'
     }
-    assert.deepEqual(await refused(t, { plugin: { open } }), [unknown, 'not today'])
+    assert.deepEqual(await refused(t, { plugin: { open } }), [unknown, 'Error'])
   })
 
   test('cannot name its default export refuses it, and serves others', async (t) => {
@@ -334,7 +332,8 @@ describe('a plugin that', () => {
     client.sendRequest({ type: nbd.NBD_CMD_DISC })
     assert.equal((await client.rest()).length, 0)
     assert.equal((await connect().go()).size, 65536)
-    assert.deepEqual(errors, ['close: jammed'])
+    assert.equal(errors.length, 1)
+    assert.match(errors[0] ?? '', /^close: jammed \(devices\.test\.js:\d+\)$/)
   })
 
   test('names a context that cannot be is refused', async (t) => {
