@@ -1,5 +1,5 @@
 import { spawn } from './spawn.js'
-import { started } from './started.js'
+import { expectProgram, started } from './started.js'
 
 /** How a script ended: by itself with a status, or by a signal. */
 export interface ScriptEnd {
@@ -22,6 +22,7 @@ export function runScript(
 ): Promise<ScriptEnd> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...variables }
+    expectProgram()
     const child = spawn('/bin/sh', ['-c', script], { detached: true, stdio: ['ignore', 2, 2], env })
     const forget = started(child)
     child.on('error', reject)

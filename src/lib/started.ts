@@ -19,12 +19,20 @@ process.on('exit', () => {
   for (const group of running) kill(group)
 })
 
+/**
+ * Call before a program is started: to start the watchdog takes so long that a program could be left behind
+ * meanwhile.
+ */
+export function expectProgram(): void {
+  watchdog ??= new Watchdog()
+}
+
 /** Sees to it that a program ends with us, at the latest. Call what it gives when it has ended. */
 export function started({ pid: group }: ChildProcess): () => void {
   if (group === undefined) return () => {}
   running.add(group)
-  watchdog ??= new Watchdog()
-  watchdog.watch(group)
+  expectProgram()
+  watchdog?.watch(group)
   return () => {
     if (isEmpty(group)) forget(group)
     else leave(group)

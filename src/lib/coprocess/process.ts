@@ -7,7 +7,7 @@ import type { Log } from '../../api/log.js'
 import { BusyPoll } from '../busy-poll.js'
 import { spawn } from '../spawn.js'
 import { writeStandard } from '../standard-streams.js'
-import { killGroup, started } from '../started.js'
+import { expectProgram, killGroup, started } from '../started.js'
 import { whyNotRun } from '../why-not-run.js'
 import { Channel, type ChannelEvents } from './channel.js'
 
@@ -50,6 +50,7 @@ export class Coprocess {
     const stdio = stdioOf(options)
     const fd = stdio.indexOf('pipe', 3)
     const env = { ...options.env, ...(options.speaks === 'descriptor' ? { NBDKIT_TS_FD: `${fd}` } : {}) }
+    expectProgram()
     this.#child = spawn(file, args, { env, detached: true, stdio })
     const [from, to] = streamsOf(this.#child, options, fd)
     this.channel = new Channel(from, to, new BusyPoll(options.busyPollUs), {

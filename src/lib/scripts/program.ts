@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { libc } from '../libc.js'
 import { spawn } from '../spawn.js'
-import { killGroup, started } from '../started.js'
+import { expectProgram, killGroup, started } from '../started.js'
 
 export interface Program {
   readonly file: string
@@ -48,6 +48,7 @@ export async function runProgram(program: Program): Promise<Ended> {
   const pipes = new Pipes(input !== undefined)
   let child: ChildProcess
   try {
+    expectProgram()
     child = spawn(file, args, { env, detached: true, stdio: pipes.childEnds })
   } catch (error) {
     pipes.abandon()

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream'
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { spawn } from '../../lib/spawn.js'
-import { killGroup, started } from '../../lib/started.js'
+import { expectProgram, killGroup, started } from '../../lib/started.js'
 import { type Blob, bytes, hole, sequence } from './blob.js'
 import { errorAt, type Place } from './place.js'
 
@@ -35,6 +35,7 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
   if (wanted === 0) return hole(0)
   // Nothing to read for it: standard input may be a client's connection. It has a group of its own, to be
   // ended with all that it started.
+  expectProgram()
   const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   const forget = started(child)
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
