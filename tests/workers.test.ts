@@ -37,6 +37,10 @@ function plugin(more: string, instance = ''): string {
   )
 }
 
+/** The second thread fails when it is to be ready; the others wait for `others`. */
+const readyInSecond = (others: string) =>
+  `ready() { if (threadId === 2) throw new Error('no disk'); return ${others} },`
+
 /** A server, and clients of it, all of which end with the test. */
 async function serve(t: TestContext, ...args: string[]) {
   const { child, ended, uri } = await started(['-U', '-', ...args])
@@ -178,6 +182,23 @@ describe('several threads are refused', needsLibc, () => {
 
   it('where a layer refuses its values, with what it said', () =>
     complains(/^file: cannot serve .*nowhere: ENOENT/, ['-f', '-U', '-', '--workers=2', 'file', 'nowhere']))
+
+  it('where one fails while others are set up, with its words and no blame of those', () =>
+    complains(/^threads: ready: no disk /, [
+      ...['-f', '-U', '-', '--workers=3'],
+      plugin('workers: true', readyInSecond('new Promise((ready) => setTimeout(ready, 300))')),
+    ]))
+
+  it('where one fails and another is never ready, with the words of the one and the name of the other', async () => {
+    const args = ['-f', '-U', '-', '--workers=2']
+    const { status, stderr } = await run([
+      ...args,
+      plugin('workers: true', readyInSecond('new Promise(() => setInterval(() => {}, 1000))')),
+    ])
+    assert.equal(status, 1)
+    assert.match(stderr, /^nbdkit-ts: threads: ready: no disk /m)
+    assert.match(stderr, /^nbdkit-ts: worker \d: error: threads: ready was called [\d.]+ s ago/m)
+  })
 
   it('but not with auto, which then takes one', async (t) => {
     const { connect } = await serve(t, '--workers=auto', plugin('workers: false'))

@@ -71,7 +71,8 @@ export async function serve(
   } catch (error) {
     // A signal that came first is why the server would not listen.
     if (run.signal === undefined || isA(error, StuckError)) {
-      await server.shutdown({ graceMs: 0 })
+      // Why it does not serve is told, whatever hangs then: that has been logged.
+      await server.shutdown({ graceMs: 0 }).catch(() => {})
       throw error
     }
   }

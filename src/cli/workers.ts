@@ -4,6 +4,7 @@
  */
 import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { ConfigError, messageOf, stackOf } from '../api/errors.js'
 import { inheritedAtStart } from '../api/inherited.js'
@@ -19,6 +20,9 @@ import { allLayers, type LayerWords } from './layers.js'
 import type { Write } from './log-target.js'
 import type { Settings } from './settings.js'
 import type { Order, Report, WorkerData } from './worker.js'
+
+/** How long the other threads may still be set up when one of them has failed, in ms. */
+const setUpMs = 1000
 
 /** What the program needs of a server, whether it has one thread or several. */
 export type Served = Pick<Server, 'state' | 'uri' | 'addresses' | 'listen' | 'shutdown' | 'stopped'>
@@ -140,7 +144,13 @@ export class WorkerServer implements Served {
     const ready = Array.from({ length: count }, (_, index) =>
       this.#startThread({ number: index + 1, settings, words, shared, inherited }),
     )
-    await Promise.all(ready)
+    try {
+      await Promise.all(ready)
+    } catch (error) {
+      // What fails in one thread fails in each, a moment later: a layer that is cut short would seem to hang.
+      await Promise.race([Promise.allSettled(ready), sleep(setUpMs)])
+      throw error
+    }
   }
 
   /** Resolves when the thread is ready for clients. */
