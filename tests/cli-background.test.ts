@@ -1,4 +1,5 @@
 /** Without `-f`: into the background. What the caller gets, what stays, and what does not. */
+
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,6 +10,7 @@ import type { Writable } from 'node:stream'
 import { describe, it, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RawClient } from '../src/testing/raw-client.js'
+import { until } from '../src/testing/until.js'
 import { greeting, newDirectory, program, result, run, start, temporary, uriLines } from './cli-helpers.js'
 
 const onLinux = process.platform === 'linux'
@@ -37,13 +39,6 @@ export default definePlugin({
 `
 }
 
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let waitedMs = 0; !holds(); waitedMs += 10) {
-    assert.ok(waitedMs < 20_000, `not within 20 s: ${what}`)
-    await sleep(10)
-  }
-}
-
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -61,7 +56,7 @@ function pidIn(directory: string): number {
 /** Asks a server in the background to stop, and waits until it has. */
 async function stop(pid: number): Promise<void> {
   process.kill(pid, 'SIGTERM')
-  await until(`process ${pid} ends`, () => !isAlive(pid))
+  await until(() => !isAlive(pid))
 }
 
 /** Serves on `s` in a new directory, with its process id in `pid`. It is stopped after the test. */
@@ -166,7 +161,7 @@ describe('a signal while a server starts in the background', together, () => {
     return { cwd, caller, ended, pid: Number(line.toString()) }
   }
   const nothingStays = async ({ cwd, pid }: { cwd: string; pid: number }) => {
-    await until('the server ends', () => !isAlive(pid))
+    await until(() => !isAlive(pid))
     assert.deepEqual(
       readdirSync(cwd).filter((name) => name !== 'go'),
       ['x.mjs'],
@@ -263,7 +258,7 @@ describe('messages of a server in the background', together, () => {
     const log = join(newDirectory(), 'log')
     const { cwd } = await inBackground(t, [`--log=${log}`, './x.mjs'], { 'x.mjs': saying })
     await provoke(cwd)
-    await until('a message', () => readFileSync(log, 'utf8').includes('not you'))
+    await until(() => readFileSync(log, 'utf8').includes('not you'))
     assert.match(readFileSync(log, 'utf8'), /^nbdkit-ts: client 1: error: .*not you \(x\.mjs:\d+\)\n$/)
   })
   it('go to standard error when they are to, which stays open', async () => {
@@ -281,7 +276,7 @@ describe('messages of a server in the background', together, () => {
     const text = plugin(`return { open, accept() { setTimeout(() => null.x) } }`)
     const { cwd, pid } = await inBackground(t, [`--log=${log}`, './x.mjs'], { 'x.mjs': text })
     await provoke(cwd)
-    await until('the server ends', () => !isAlive(pid))
+    await until(() => !isAlive(pid))
     assert.match(readFileSync(log, 'utf8'), /^nbdkit-ts: error: uncaught: TypeError: Cannot read/)
   })
   it('are discarded without koffi, which is told before', async (t) => {

@@ -1,4 +1,5 @@
 /** Who comes to the program, and where from: peers, too many of them, and the socket's file. */
+
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,6 +11,7 @@ import { pathToFileURL } from 'node:url'
 import { libc } from '../src/lib/libc.js'
 import { NBD_CMD_DISC, NBD_CMD_READ } from '../src/protocol/constants.js'
 import { RawClient } from '../src/testing/index.js'
+import { until } from '../src/testing/until.js'
 import { greeting, newDirectory, program, result, root, start, started } from './cli-helpers.js'
 
 const onLinux = process.platform === 'linux' && libc() ? {} : { skip: 'it needs Linux and the C library' }
@@ -72,15 +74,15 @@ describe('too many clients for the file descriptors that there may be', () => {
       async () => {
         const path = join(newDirectory(), 'socket')
         const args = ['-f', '-U', path, `--workers=${workers}`, 'memory', '1M']
-        const command = ['ulimit -n 80; exec "$@"', 'sh', process.execPath, program, ...args]
+        const command = ['ulimit -n 256; exec "$@"', 'sh', process.execPath, program, ...args]
         const child = spawn('sh', ['-c', ...command], { stdio: ['ignore', 'ignore', 'pipe'] })
         const ended = result(child)
         let log = ''
         child.stderr?.on('data', (chunk) => (log += chunk))
-        while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 10))
+        await until(() => existsSync(path))
         for (let time = 1; time <= 2; time++) {
-          const many = Array.from({ length: 120 }, () => connect(path).on('error', () => {}))
-          while (log.split('\n').length <= time) await new Promise((resolve) => setTimeout(resolve, 10))
+          const many = Array.from({ length: 400 }, () => connect(path).on('error', () => {}))
+          await until(() => log.split('\n').length > time)
           for (const socket of many) socket.destroy()
           // It recovers by itself, and says nothing more of the same: more than ten looks of 100 ms later.
           await new Promise((resolve) => setTimeout(resolve, 2000))

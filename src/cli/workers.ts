@@ -157,10 +157,13 @@ export class WorkerServer implements Served {
   #startThread(data: WorkerData): Promise<void> {
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: data })
     return new Promise((resolve, reject) => {
+      let isReady = false
       const stopped = new Promise<void>((stop, giveUp) => {
         worker.on('message', (report: Report) => {
-          if (report === 'ready') resolve()
-          else if (report === 'closed') thread.clients--
+          if (report === 'ready') {
+            isReady = true
+            resolve()
+          } else if (report === 'closed') thread.clients--
           else if (report === 'stopping') void this.shutdown()
           else if (report === 'stopped') stop()
           else if ('log' in report) this.#options.write(report.log, report.level)
@@ -172,8 +175,11 @@ export class WorkerServer implements Served {
             resolve()
           }
         })
-        // Out of memory, for one: its clients are gone with it.
-        worker.on('error', (error) => this.#options.crashed(stackOf(error)))
+        worker.on('error', (error) => {
+          // Out of memory, for one: its clients are gone with it. Before that: its own files are not found.
+          if (isReady) this.#options.crashed(stackOf(error))
+          else reject(new ConfigError(`--workers: a thread cannot be started: ${messageOf(error)}`))
+        })
         worker.on('exit', () => {
           stop()
           // A layer asked for a shutdown while it was set up: that is no failure.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { until } from '../testing/until.js'
 import { LineWriter, type Outlet } from './line-writer.js'
 
 /** A reader that takes so many bytes, until it is told to take more. */
@@ -23,11 +24,6 @@ function reader(room = Number.POSITIVE_INFINITY) {
 }
 
 const dropped = (lines: number) => `${lines} dropped\n`
-
-/** Until what waits has been tried again. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
-}
 
 describe('a line writer', () => {
   test('writes each line at once, where its reader takes it', () => {

@@ -2,6 +2,7 @@
  * The process of a plugin is killed at any moment, while clients have requests on the way: each request is
  * answered once, by its data or by EIO, and the server lives.
  */
+
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -15,6 +16,7 @@ import sh from 'nbdkit-ts/plugins/sh'
 import { type Random, type RawClient, seeded } from 'nbdkit-ts/testing'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_EIO } from '../../src/protocol/constants.js'
 import { connectTo } from '../../src/testing/connect.js'
+import { until } from '../../src/testing/until.js'
 import { temporary } from '../interop/helpers.js'
 import { packageRoot } from '../programs.js'
 import { languages } from './builds.js'
@@ -130,7 +132,7 @@ describe('the process of a plugin', () => {
       const socket = join(temporary(t), 'socket')
       const program = join(packageRoot, 'bin', 'nbdkit-ts')
       const server = spawn(process.execPath, [program, '-f', '-U', socket, ...plugin()], { stdio: 'ignore' })
-      while (!existsSync(socket)) await sleep(10)
+      await until(() => existsSync(socket))
       const [pid = 0] = children(server.pid)
       assert.ok(pid > 0)
       server.kill('SIGKILL')

@@ -1,4 +1,5 @@
 /** Promises of docs/lifecycle.md that the small plugin of the examples does not show. */
+
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,6 +13,7 @@ import python from 'nbdkit-ts/plugins/python'
 import sh from 'nbdkit-ts/plugins/sh'
 import { NBD_CMD_DISC, NBD_CMD_READ, NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
 import { connectTo } from '../../src/testing/connect.js'
+import { until } from '../../src/testing/until.js'
 import { needs, temporary } from '../interop/helpers.js'
 import { findProgram, packageRoot } from '../programs.js'
 
@@ -150,7 +152,7 @@ it(
     const loop = `\ndef pread(h, buf, offset, flags):\n    import os\n    with io.open("${pidFile}", "w") as f: f.write(str(os.getpid()))\n    while True: pass\n`
     writeFileSync(file, scripts.python('/dev/null', false) + loop)
     const { child, ended } = await run('-f', '-U', socket, '--shutdown-timeout=100ms', 'python', file)
-    while (!existsSync(socket)) await sleep(10)
+    await until(() => existsSync(socket))
     const client = spawn(
       findProgram('nbdsh') ?? '',
       ['-u', `nbd+unix:///?socket=${socket}`, '-c', 'h.pread(512, 0)'],
@@ -159,7 +161,7 @@ it(
         stdio: 'ignore',
       },
     )
-    while (!existsSync(pidFile) || readFileSync(pidFile, 'utf8') === '') await sleep(10)
+    await until(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8') !== '')
     child.kill('SIGTERM')
     const { status, stderr } = await ended()
     assert.equal(status, 1)

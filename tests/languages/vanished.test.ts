@@ -1,4 +1,5 @@
 /** A client that vanishes wakes the plugin that sleeps for it, in each language, and so does a shutdown. */
+
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,6 +12,7 @@ import python from 'nbdkit-ts/plugins/python'
 import sh from 'nbdkit-ts/plugins/sh'
 import { RawClient } from 'nbdkit-ts/testing'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../../src/protocol/constants.js'
+import { until } from '../../src/testing/until.js'
 import { needs, temporary } from '../interop/helpers.js'
 
 /** A read at 0 leaves a word in a file, and sleeps for longer than any test waits. */
@@ -66,7 +68,7 @@ async function listening(t: TestContext, plugin: Layer<'plugin'>) {
 }
 
 async function appears(log: string, text: string): Promise<void> {
-  while (!existsSync(log) || !readFileSync(log, 'utf8').includes(text)) await sleep(10)
+  await until(() => existsSync(log) && readFileSync(log, 'utf8').includes(text))
 }
 
 const read = { type: NBD_CMD_READ, length: 512 }

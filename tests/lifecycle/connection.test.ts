@@ -1,4 +1,5 @@
 /** The promises of docs/lifecycle.md about a connection, C1 to C12. */
+
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
 import { describe, it, type TestContext } from 'node:test'
@@ -33,6 +34,7 @@ import {
   NBD_SIMPLE_REPLY_MAGIC,
 } from '../../src/protocol/constants.js'
 import { encodeRequest, infoData, RawClient, type RawRequest } from '../../src/testing/index.js'
+import { until } from '../../src/testing/until.js'
 import {
   type Action,
   type Actions,
@@ -48,7 +50,6 @@ import {
   read,
   soon,
   turns,
-  until,
   write,
 } from './helpers.js'
 

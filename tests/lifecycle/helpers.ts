@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import {
   andThen,
   type Connection,
@@ -248,11 +247,6 @@ export function write(cookie: number, offset = 0, length = 512): RawRequest {
 /** Resolves when `connection` has aborted what runs for it. */
 export async function aborted({ signal }: Connection): Promise<void> {
   if (!signal.aborted) await once(signal, 'abort')
-}
-
-/** Waits for what needs several turns of the event loop, and has no event of its own. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await delay(1)
 }
 
 /** False where what should follow at once does not come: the test then says so, and does not hang. */

@@ -1,4 +1,5 @@
 /** The promises of docs/lifecycle.md about a server, S1 to S12. S13 is in tests/languages. */
+
 import assert, { AssertionError } from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -27,6 +28,7 @@ import {
   NBD_REP_ERR_SHUTDOWN,
 } from '../../src/protocol/constants.js'
 import { infoData, RawClient } from '../../src/testing/index.js'
+import { until } from '../../src/testing/until.js'
 import {
   type Actions,
   aborted,
@@ -40,7 +42,6 @@ import {
   read,
   soon,
   turns,
-  until,
   write,
 } from './helpers.js'
 

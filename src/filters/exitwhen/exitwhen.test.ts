@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { NBD_CMD_DISC, NBD_CMD_READ } from '../../protocol/constants.js'
 import { deviceContract, openDevice } from '../../testing/index.js'
 import { Disk, serve } from '../../testing/served-disk.js'
+import { until } from '../../testing/until.js'
 import exitwhen from './exitwhen.js'
 
 type Inputs = NonNullable<Parameters<typeof exitwhen>[0]>
@@ -163,7 +164,7 @@ test('exitwhen closes its end of the pipe with the server', async (t) => {
       return true
     }
   }
-  while (!broken()) await new Promise((resolve) => setImmediate(resolve))
+  await until(broken)
   closeSync(writer)
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionState } from '../../api/connection.js'
+import { until } from '../../testing/until.js'
 import { watchFor } from './unwanted.js'
 
 /** A client that a script works for, and whether the script is unwanted. */
@@ -28,7 +29,7 @@ test('a script goes on for a client that has ended its side, and is unwanted whe
   await aLook()
   assert.equal(seen.unwanted, false)
   connection.state = 'closed'
-  while (!seen.unwanted) await sleep(10)
+  await until(() => seen.unwanted)
 })
 
 test('a script that reads is unwanted at once for a client that is dropped', () => {
@@ -45,7 +46,7 @@ test('a script that writes goes on for a client that is dropped, until the serve
   await aLook()
   assert.equal(seen.unwanted, false)
   stop.abort()
-  while (!seen.unwanted) await sleep(10)
+  await until(() => seen.unwanted)
 })
 
 test('a script that has ended is watched no more', async () => {

@@ -15,6 +15,7 @@ import { NBD_CMD_READ, NBD_EIO } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
 import { connectTo, keptLog } from '../../testing/connect.js'
 import { deviceContract, openDevice, type RawClient, readBytes } from '../../testing/index.js'
+import { until } from '../../testing/until.js'
 import python from './python.js'
 
 /** A script in a directory that is gone after the test, and a file `log` beside it. */
@@ -391,7 +392,7 @@ test('python leaves no process behind when the server is killed, not even one in
   )
   const socket = join(directory, 'socket')
   const server = spawn(program, ['-f', '-U', socket, 'python', script], { stdio: 'ignore' })
-  while (!existsSync(socket)) await sleep(10)
+  await until(() => existsSync(socket))
   const client = spawn('nbdsh', ['-u', `nbd+unix:///?socket=${socket}`, '-c', 'h.pread(512, 0)'], {
     env: { ...process.env, PATH: `/usr/bin:${process.env.PATH ?? ''}` },
     stdio: 'ignore',
