@@ -247,6 +247,10 @@ describe('a file of arguments that is a pipe, in the background,', together, () 
     if (!onLinux) return t.skip('on Linux only')
     await served(t, newDirectory(), 'mkfifo f; { sleep 0.3; echo size=7M > f; } & "$0" "$@" @./f')
   })
+  it('is a file without a / too where it is a FIFO', async (t) => {
+    if (!onLinux) return t.skip('on Linux only')
+    await served(t, newDirectory(), 'mkfifo f; { echo size=7M > f; } & "$0" "$@" @f')
+  })
 })
 
 describe('messages of a server in the background', together, () => {

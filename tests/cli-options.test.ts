@@ -230,6 +230,8 @@ describe('a file of arguments', together, () => {
     const cwd = newDirectory({ args: 'size=1', '@0x1fe 0x55 0xaa': 'size=1' })
     await prints('512\n', ['data', '@0x1fe 0x55 0xaa', '--run', 'nbdinfo --size "$uri"'], { cwd })
     await complains(/^null: size: could not parse size "@args"/, ['null', '@args'], { cwd })
+    const long = `@0 ${'1 '.repeat(300)}`
+    await prints('300\n', ['data', long, '--run', 'nbdinfo --size "$uri"'])
     await complains(/^@0 <\/x: cannot read arguments: ENOENT.*given with its key, as in KEY=@VALUE\)$/, [
       'data',
       '@0 </x',

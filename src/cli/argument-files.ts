@@ -1,5 +1,5 @@
 /** `@PATH` on the command line: the lines of a file, each as an argument of its own. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { absolutePath, fsPath, showBytes, textOfBytes } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
@@ -12,18 +12,28 @@ const depthMax = 10
 
 /**
  * What stands for a word that follows the plugin; undefined for a word that stands for itself. A word is a
- * file where it begins with `@` and has a `/`: other words that begin with `@` are values. Blank lines and
+ * file where it begins with `@` and has a `/`, or where the rest names a FIFO in the working directory, whose
+ * only use is to be read. Other words that begin with `@` are values. Blank lines and
  * lines that begin with `#` are skipped; the blanks around a line are not part of it. A line may be a file
  * again, whose name is relative to the directory of the first.
  *
  * @throws ConfigError when the file cannot be read, is too long or is no text.
  */
 export function argumentsInFile(word: string): readonly string[] | undefined {
-  return isFile(word) ? linesOf(word, absolutePath(word.slice(1)), 1) : undefined
+  return isFile(word) || isFifo(word) ? linesOf(word, absolutePath(word.slice(1)), 1) : undefined
 }
 
 function isFile(word: string): boolean {
   return word.startsWith('@') && word.includes('/')
+}
+
+function isFifo(word: string): boolean {
+  try {
+    return word.startsWith('@') && statSync(fsPath(absolutePath(word.slice(1)))).isFIFO()
+  } catch {
+    // It is too long for a name, or nothing has it.
+    return false
+  }
 }
 
 function linesOf(word: string, path: string, depth: number): string[] {
