@@ -12,7 +12,6 @@ export const reasons = {
   port: 'With `-p 0` the port that was taken is told in `$port` and `$uri`; there they say 0.',
   required: '`pattern` and `random` ask for a size, as their manual pages say; there it is 0 without.',
   addresses: 'Several `-i` are several addresses; there the last one holds.',
-  uri: 'The commands that `--print-uri` prints behind the URI are its own.',
 } as const
 
 export interface Line {

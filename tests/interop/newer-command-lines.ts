@@ -21,8 +21,7 @@ export const newerCommandLines: readonly Line[] = [
     { since: '1.38' },
   ),
   ...lines("-U - --print-uri null --run 'echo ok'\n-U - --print-uri -e 'a b' null --run 'echo ok'", {
-    since: '1.40',
-    differs: { reason: 'uri', status: 0 },
+    since: '1.42',
   }),
   ...lines(
     `
