@@ -52,4 +52,5 @@ export {
 export { inPieces, inTurns } from './api/turns.js'
 export { zeroes } from './api/zeroes.js'
 export { type ConsoleLogOptions, consoleLog } from './lib/console-log.js'
+export { type Range, slice } from './lib/slice.js'
 export { createServer } from './server/server.js'

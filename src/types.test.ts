@@ -147,7 +147,11 @@ test('the callbacks of a device need no types of their own', async () => {
             holds<Same<typeof flags, WriteFlags>>(true)
           },
           zero: (_offset, _length, flags) => holds<Same<typeof flags, ZeroFlags>>(true),
-          contexts: { 'x-test:runs': (_offset, length) => [{ length, type: 0 }] },
+          extents(_offset, length, context) {
+            holds<Same<typeof context, string>>(true)
+            return [{ length, type: 0 }]
+          },
+          contexts: ['x-test:runs'],
         }
       },
     }),

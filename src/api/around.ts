@@ -8,6 +8,8 @@ export interface Command {
   readonly offset: number
   readonly length: number
   /** Those that were set, of `fua`, `mayTrim` and `fast`. */
+  /** The metadata context, for `extents` alone. */
+  readonly context?: string
   readonly flags: { readonly fua?: boolean; readonly mayTrim?: boolean; readonly fast?: boolean }
 }
 
@@ -35,8 +37,10 @@ export function around(device: Device, wrap: Wrap): Device {
       wrap<void>({ type: 'trim', offset, length, flags }, () => device.trim(offset, length, flags)),
     zero: (offset, length, flags) =>
       wrap<void>({ type: 'zero', offset, length, flags }, () => device.zero(offset, length, flags)),
-    extents: (offset, length) =>
-      wrap({ type: 'extents', offset, length, flags: noFlags }, () => device.extents(offset, length)),
+    extents: (offset, length, context = 'base:allocation') =>
+      wrap({ type: 'extents', offset, length, flags: noFlags, context }, () =>
+        device.extents(offset, length, context),
+      ),
     cache: (offset, length) =>
       wrap<void>({ type: 'cache', offset, length, flags: noFlags }, () => device.cache(offset, length)),
   }

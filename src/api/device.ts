@@ -25,10 +25,10 @@ export interface Extent {
 }
 
 /**
- * Answers which runs lie in a range. It may stop early or go past the end of the range, but gives one run at
- * least.
+ * Answers which runs lie in a range, in one metadata context: `base:allocation`, or one of the device's
+ * `contexts`. It may stop early or go past the end of the range, but gives one run at least.
  */
-export type Extents = (offset: number, length: number) => MaybePromise<Iterable<Extent>>
+export type Extents = (offset: number, length: number, context: string) => MaybePromise<Iterable<Extent>>
 
 export interface WriteFlags {
   /** Force unit access: durable before the reply. */
@@ -51,7 +51,7 @@ export interface Capabilities {
   readonly write: boolean
   readonly flush: boolean
   readonly trim: boolean
-  /** False: everything is reported as data. */
+  /** False: `base:allocation` reports everything as data. */
   readonly extents: boolean
   /** `zero` answers ENOTSUP at once when `fast` is asked and it is not. */
   readonly fastZero: boolean
@@ -117,18 +117,20 @@ export interface Device {
   /** A hint that the content is no longer needed. */
   trim(offset: number, length: number, flags: WriteFlags): MaybePromise<void>
   zero(offset: number, length: number, flags: ZeroFlags): MaybePromise<void>
-  extents: Extents
+  /** Of `base:allocation`, unless another context is named. See {@link Extents}. */
+  extents(offset: number, length: number, context?: string): MaybePromise<Iterable<Extent>>
   /** A hint that the range will soon be read. */
   cache(offset: number, length: number): MaybePromise<void>
-  /** Further metadata contexts by name (`x-mine:dirty`), beside `base:allocation`. */
-  readonly contexts: Readonly<Record<string, Extents>>
+  /** Names of the metadata contexts that `extents` knows beside `base:allocation`, such as `x-mine:dirty`. */
+  readonly contexts: readonly string[]
   /** Called once, after the last callback of the connection has settled. */
   close(): MaybePromise<void>
 }
 
 /** What an author returns: `size`, `read`, and whatever else the device can do. */
 export type DeviceInit = Pick<Device, 'size' | 'read'> &
-  Partial<Omit<Device, 'size' | 'read' | 'can' | 'blockSize'>> & {
+  Partial<Omit<Device, 'size' | 'read' | 'can' | 'blockSize' | 'extents'>> & {
+    extents?: Extents
     can?: Partial<Capabilities>
     blockSize?: Partial<BlockSize>
   }

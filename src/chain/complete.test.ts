@@ -142,7 +142,7 @@ describe('a device', () => {
     assert.equal(device.description, '')
     assert.equal(device.rotational, false)
     assert.deepEqual(device.blockSize, { minimum: 1, preferred: 4096, maximum: 0xffffffff })
-    assert.deepEqual(device.contexts, {})
+    assert.deepEqual(device.contexts, [])
     assert.deepEqual(Object.keys(device), Object.keys(filter(plugin({ write() {}, flush() {} }))))
   })
 
@@ -189,15 +189,54 @@ describe('a device', () => {
   for (const name of ['allocation', 'base:dirty', ':dirty', 'x-a:', 'x a:b', ''])
     test(`has no metadata context named "${name}"`, () => {
       const message = `disk: "${name}" cannot name a metadata context: expected namespace:name`
-      assert.throws(() => plugin({ contexts: { [name]: () => [] } }), new Error(message))
+      assert.throws(() => plugin({ extents: () => [], contexts: [name] }), new Error(message))
     })
+
+  test('has no metadata context without extents', () =>
+    assert.throws(
+      () => plugin({ contexts: ['x-a:b'] }),
+      new Error('disk: claims the metadata context "x-a:b", but has no extents'),
+    ))
+
+  test('has a list of metadata contexts, each of them once', () => {
+    const extents = () => [{ length: 1, type: 0 }]
+    assert.deepEqual(plugin({ extents, contexts: ['x-a:c', 'x-a:b', 'x-a:c'] }).contexts, ['x-a:c', 'x-a:b'])
+    assert.throws(
+      () => plugin({ extents, contexts: { 'x-a:b': extents } as never }),
+      /^Error: disk: contexts is no list: expected the names of the metadata contexts that extents knows$/,
+    )
+  })
+
+  test('is asked for the extents of base:allocation, unless another context is named', async () => {
+    const asked: string[] = []
+    const { extents } = plugin({
+      extents: (_offset, length, context) => {
+        asked.push(context)
+        return [{ length, type: 0 }]
+      },
+      contexts: ['x-a:b'],
+    })
+    await extents(0, 1)
+    await extents(0, 1, 'x-a:b')
+    assert.deepEqual(asked, ['base:allocation', 'x-a:b'])
+  })
+
+  test('that cannot tell holes reports data for base:allocation, and its other contexts', async () => {
+    const { extents } = plugin({
+      can: { extents: false },
+      extents: (_offset, length) => [{ length, type: 3 }],
+      contexts: ['x-a:b'],
+    })
+    assert.deepEqual([...(await extents(0, 1))], [{ length: 1, type: 0 }])
+    assert.deepEqual([...(await extents(0, 1, 'x-a:b'))], [{ length: 1, type: 3 }])
+  })
 })
 
 describe('a filter', () => {
   const full = () =>
     plugin({
       ...{ write() {}, flush() {}, trim() {}, zero() {}, cache() {} },
-      ...{ extents: () => [{ length: 1, type: 0 }], contexts: { 'x-a:b': () => [{ length: 1, type: 0 }] } },
+      ...{ extents: () => [{ length: 1, type: 0 }], contexts: ['x-a:b'] },
       can: { fua: 'native' },
     })
 

@@ -1,8 +1,8 @@
 /** From what an author returned to a whole Device: defaults, capabilities by presence, one object shape. */
-import type { BlockSize, Capabilities, Device, DeviceInit, Extents } from '../api/device.js'
+import type { BlockSize, Capabilities, Device, DeviceInit } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import type { MaybePromise } from '../api/maybe.js'
-import { allData, cacheByRead, thenFlush, zeroByWrite } from './emulate.js'
+import { allData, cacheByRead, thenFlush, withoutAllocation, zeroByWrite } from './emulate.js'
 import {
   type Boundary,
   guardCache,
@@ -97,6 +97,13 @@ export function complete(
   else if (can.cache === 'emulate') cache = cacheByRead(read)
   noteOperation(cache, can.cache === 'emulate' ? read : undefined)
 
+  const contexts = own('contexts') ? checkContexts(layer, init) : (init.contexts ?? [])
+  const extents = !init.extents
+    ? allData
+    : own('extents')
+      ? guardExtents(boundary, init.extents.bind(init))
+      : init.extents
+
   return {
     size,
     description: init.description ?? '',
@@ -111,13 +118,9 @@ export function complete(
     trim,
     zero,
     extents:
-      !can.extents || !init.extents
-        ? allData
-        : own('extents')
-          ? guardExtents(boundary, init.extents.bind(init))
-          : init.extents,
+      !can.extents && contexts.length > 0 ? withoutAllocation(extents) : can.extents ? extents : allData,
     cache,
-    contexts: own('contexts') ? guardContexts(boundary, init.contexts ?? {}, inner) : (init.contexts ?? {}),
+    contexts,
     close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,
   }
 }
@@ -207,16 +210,14 @@ function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockS
   return { minimum, preferred, maximum }
 }
 
-function guardContexts(
-  boundary: Boundary,
-  contexts: Readonly<Record<string, Extents>>,
-  inner: Device | undefined,
-) {
-  const guarded: Record<string, Extents> = {}
-  for (const [name, extents] of Object.entries(contexts)) {
-    if (!/^[^\s:]+:./.test(name) || name.startsWith('base:'))
-      throw new Error(`${boundary.layer}: "${name}" cannot name a metadata context: expected namespace:name`)
-    guarded[name] = extents === inner?.contexts[name] ? extents : guardExtents(boundary, extents)
-  }
-  return guarded
+function checkContexts(layer: string, { contexts = [], extents }: DeviceInit): readonly string[] {
+  const wrong = (what: string) => new Error(`${layer}: ${what}`)
+  if (!Array.isArray(contexts))
+    throw wrong('contexts is no list: expected the names of the metadata contexts that extents knows')
+  for (const name of contexts as unknown[])
+    if (typeof name !== 'string' || !/^[^\s:]+:./.test(name) || name.startsWith('base:'))
+      throw wrong(`"${name}" cannot name a metadata context: expected namespace:name`)
+  if (contexts.length > 0 && extents === undefined)
+    throw wrong(`claims the metadata context "${contexts[0]}", but has no extents`)
+  return [...new Set(contexts as string[])]
 }

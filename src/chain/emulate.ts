@@ -2,10 +2,11 @@
  * What a device cannot do itself, done with what it can. The one place for it: every layer meets the same
  * emulation. What is long lets others in between (`inPieces`).
  */
-import type { Data, Device, Extent, Support } from '../api/device.js'
+import type { Data, Device, Extent, Extents, Support } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 import { inPieces } from '../api/turns.js'
+import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 
 /** Zeroes are written, and ranges to cache are read, in pieces of this many bytes. */
 const pieceBytes = 256 * 1024
@@ -43,6 +44,12 @@ export function cacheByRead(read: Device['read']): Device['cache'] {
 }
 
 function ignore(_data: Data): void {}
+
+/** `base:allocation` reports data alone; what the other metadata contexts report stays. */
+export function withoutAllocation(extents: Extents): Device['extents'] {
+  return (offset, length, context = NBD_META_BASE_ALLOCATION) =>
+    context === NBD_META_BASE_ALLOCATION ? allData(offset, length) : extents(offset, length, context)
+}
 
 /** Where nothing is known, everything is data. */
 export function allData(_offset: number, length: number): Iterable<Extent> {

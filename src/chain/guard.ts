@@ -4,6 +4,7 @@
  */
 import { type Data, type Device, dataLength, type Extent, type Extents } from '../api/device.js'
 import { isPromise, type MaybePromise } from '../api/maybe.js'
+import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { blamed } from './blame.js'
 import type { Watcher } from './running.js'
 
@@ -107,12 +108,12 @@ export function guardFlush({ layer, running }: Boundary, flush: Device['flush'])
   }
 }
 
-export function guardExtents({ layer, size, running }: Boundary, extents: Extents): Extents {
-  return (offset, length) => {
+export function guardExtents({ layer, size, running }: Boundary, extents: Extents): Device['extents'] {
+  return (offset, length, context = NBD_META_BASE_ALLOCATION) => {
     if (!inRange(offset, length, size)) throw outOfRange(layer, 'extents', offset, length, size)
     let runs: MaybePromise<Iterable<Extent>>
     try {
-      runs = extents(offset, length)
+      runs = extents(offset, length, context)
     } catch (error) {
       throw blamed(error, layer, 'extents')
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Extent, Extents } from '../api/device.js'
+import type { Device, Extent } from '../api/device.js'
 import { isPromise } from '../api/maybe.js'
 import { descriptorsMax } from '../protocol/limits.js'
 import { blockStatus, decodeStatusPayload, type StatusRange } from './block-status.js'
@@ -14,7 +14,7 @@ async function status(
 ): Promise<number[]> {
   const extents = Array.isArray(runs) ? pairs(runs) : (runs as Iterable<Extent>)
   const whole: StatusRange = { offset: 0, length: 1000, size: 1000, one: false, mode: 'structured', ...range }
-  const results = await blockStatus([{ id: 1, name: 'x-a:b', extents: () => extents }], whole)
+  const results = await blockStatus(() => extents, [{ id: 1, name: 'x-a:b' }], whole)
   return results[0] ?? []
 }
 
@@ -71,9 +71,9 @@ describe('descriptors', () => {
         yield { length: 1, type: given & 1 }
       }
     }
-    const contexts = [1, 2].map((id) => ({ id, name: `x-a:${id}`, extents: slow }))
+    const contexts = [1, 2].map((id) => ({ id, name: `x-a:${id}` }))
     const range: StatusRange = { offset: 0, length: 1000, size: 1000, one: false, mode: 'structured' }
-    const pending = blockStatus(contexts, range)
+    const pending = blockStatus(slow, contexts, range)
     assert.ok(isPromise(pending))
     await new Promise((resolve) => setImmediate(resolve))
     assert.ok(given < 200)
@@ -150,35 +150,36 @@ describe('a run of more than 32 bits', () => {
 })
 
 describe('several contexts', () => {
-  const context = (id: number, extents: Extents) => ({ id, name: `x-a:${id}`, extents })
+  const contexts = [1, 2].map((id) => ({ id, name: `x-a:${id}` }))
   const range: StatusRange = { offset: 5, length: 10, size: 100, one: false, mode: 'structured' }
 
   test('are asked one after the other, each for the whole range', async () => {
     const events: string[] = []
-    const asked = (id: number): Extents => {
-      return async (offset, length) => {
-        events.push(`${id} asked for ${length} at ${offset}`)
-        await Promise.resolve()
-        events.push(`${id} answered`)
-        return [{ length, type: id }]
-      }
+    const extents: Device['extents'] = async (offset, length, context = '') => {
+      events.push(`${context} asked for ${length} at ${offset}`)
+      await Promise.resolve()
+      events.push(`${context} answered`)
+      return [{ length, type: Number(context.at(-1)) }]
     }
-    assert.deepEqual(await blockStatus([context(1, asked(1)), context(2, asked(2))], range), [
+    assert.deepEqual(await blockStatus(extents, contexts, range), [
       [10, 1],
       [10, 2],
     ])
-    assert.deepEqual(events, ['1 asked for 10 at 5', '1 answered', '2 asked for 10 at 5', '2 answered'])
+    assert.deepEqual(events, [
+      ...['x-a:1 asked for 10 at 5', 'x-a:1 answered'],
+      ...['x-a:2 asked for 10 at 5', 'x-a:2 answered'],
+    ])
   })
 
   test('are answered at once where each is', () => {
-    const extents: Extents = (_offset, length) => [{ length, type: 0 }]
-    assert.equal(isPromise(blockStatus([context(1, extents), context(2, extents)], range)), false)
+    const extents: Device['extents'] = (_offset, length) => [{ length, type: 0 }]
+    assert.equal(isPromise(blockStatus(extents, contexts, range)), false)
   })
 
   test('fail where one of them does', async () => {
-    const failing: Extents = () => Promise.reject(new Error('torn'))
-    const extents: Extents = (_offset, length) => [{ length, type: 0 }]
-    const answer = blockStatus([context(1, extents), context(2, failing)], range)
+    const extents: Device['extents'] = (_offset, length, context) =>
+      context === 'x-a:2' ? Promise.reject(new Error('torn')) : [{ length, type: 0 }]
+    const answer = blockStatus(extents, contexts, range)
     await assert.rejects(async () => answer, new Error('torn'))
   })
 })

@@ -1,7 +1,7 @@
 /**
  * Block status: the runs of each metadata context that the client selected (NBD spec, NBD_CMD_BLOCK_STATUS).
  */
-import { type Extent, type Extents, HOLE, ZERO } from '../api/device.js'
+import { type Device, type Extent, HOLE, ZERO } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 import { inTurns } from '../api/turns.js'
 import { toNumber, viewOf } from '../protocol/bytes.js'
@@ -13,7 +13,6 @@ import type { ReplyMode } from './reply-queue.js'
 export interface MetaContext {
   readonly id: number
   readonly name: string
-  readonly extents: Extents
 }
 
 /** A run that does not fit 32 bits is cut here: a multiple of every block size. */
@@ -30,13 +29,17 @@ export interface StatusRange {
 }
 
 /** Lengths and flags by turns, for each context in turn. */
-export function blockStatus(contexts: readonly MetaContext[], range: StatusRange): MaybePromise<number[][]> {
+export function blockStatus(
+  extents: Device['extents'],
+  contexts: readonly MetaContext[],
+  range: StatusRange,
+): MaybePromise<number[][]> {
   const results: number[][] = []
   const next = (): MaybePromise<number[][]> => {
     const context = contexts[results.length]
     if (context === undefined) return results
     const flags = context.name === NBD_META_BASE_ALLOCATION ? HOLE | ZERO : 0xffffffff
-    return andThen(context.extents(range.offset, range.length), (runs) =>
+    return andThen(extents(range.offset, range.length, context.name), (runs) =>
       andThen(collect(runs, range, flags), (descriptors) => {
         results.push(descriptors)
         return next()

@@ -286,7 +286,7 @@ export class Commands {
   #status({ offset, length, flags }: Request, contexts: readonly MetaContext[]): MaybePromise<StatusAnswer> {
     const { device, mode } = this.#agreement
     const one = (flags & NBD_CMD_FLAG_REQ_ONE) !== 0
-    const runs = blockStatus(contexts, { offset, length, size: device.size, one, mode })
+    const runs = blockStatus(device.extents, contexts, { offset, length, size: device.size, one, mode })
     return andThen(runs, (done) => new StatusAnswer(contexts, done))
   }
 

@@ -399,10 +399,8 @@ describe('NBD_OPT_STRUCTURED_REPLY and NBD_OPT_EXTENDED_HEADERS', () => {
 describe('metadata contexts', () => {
   const named: DiskOptions = {
     device: {
-      contexts: {
-        'x-disk:dirty': (_offset, length) => [{ length, type: 9 }],
-        'x-disk:parity': (_offset, length) => [{ length, type: 4 }],
-      },
+      extents: (_offset, length, context) => [{ length, type: context === 'x-disk:dirty' ? 9 : 4 }],
+      contexts: ['x-disk:dirty', 'x-disk:parity'],
     },
   }
   const list = nbd.NBD_OPT_LIST_META_CONTEXT

@@ -8,7 +8,7 @@ import type { MetaContext } from './block-status.js'
  * be a namespace and a colon, and no query asks for all.
  */
 export function matchContexts(device: Device, queries: readonly string[], set: boolean): readonly string[] {
-  const all = [NBD_META_BASE_ALLOCATION, ...Object.keys(device.contexts)]
+  const all = [NBD_META_BASE_ALLOCATION, ...device.contexts]
   if (queries.length === 0) return set ? [] : all
   return all.filter((name) =>
     queries.some((query) => query === name || (!set && query.endsWith(':') && name.startsWith(query))),
@@ -17,8 +17,6 @@ export function matchContexts(device: Device, queries: readonly string[], set: b
 
 /** Gives selected names their ids, as they were told to the client: counted from 1. */
 export function contextsOf(device: Device, names: readonly string[]): readonly MetaContext[] {
-  return names.flatMap((name, index) => {
-    const extents = name === NBD_META_BASE_ALLOCATION ? device.extents : device.contexts[name]
-    return extents ? [{ id: index + 1, name, extents }] : []
-  })
+  const all = matchContexts(device, [], false)
+  return names.map((name, index) => ({ id: index + 1, name })).filter(({ name }) => all.includes(name))
 }

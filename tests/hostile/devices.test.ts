@@ -337,7 +337,7 @@ describe('a plugin that', () => {
   })
 
   test('names a context that cannot be is refused', async (t) => {
-    const client = serve(t, new Disk({ device: { contexts: { 'base:mine': () => [] } } })).connect()
+    const client = serve(t, new Disk({ device: { extents: () => [], contexts: ['base:mine'] } })).connect()
     await client.greet()
     await client.option(nbd.NBD_OPT_STRUCTURED_REPLY)
     const last = (await client.option(nbd.NBD_OPT_SET_META_CONTEXT, metaContextData('', ['base:mine']))).at(

@@ -383,8 +383,10 @@ describe('the flag that tells of a payload', () => {
 
 describe('a block status request with a payload', () => {
   const contexts = ['base:allocation', 'x-test:a', 'x-test:b']
-  const named = (type: number) => (_offset: number, length: number) => [{ length, type }]
-  const device = { contexts: { 'x-test:a': named(5), 'x-test:b': named(6) } }
+  const extents = (_offset: number, length: number, context: string) => [
+    { length, type: context === 'x-test:a' ? 5 : 6 },
+  ]
+  const device = { extents, contexts: ['x-test:a', 'x-test:b'] }
 
   async function ready(t: TestContext) {
     const disk = new Disk({ device })

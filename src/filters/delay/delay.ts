@@ -63,12 +63,6 @@ export default defineFilter({
           trim: after(trim, device.trim),
           extents: after(delays.extents, device.extents),
           cache: after(delays.cache, device.cache),
-          contexts:
-            delays.extents === 0
-              ? device.contexts
-              : Object.fromEntries(
-                  Object.entries(device.contexts).map(([name, runs]) => [name, after(delays.extents, runs)]),
-                ),
           // A client that was dropped is not waited for, also when that happens during the delay.
           close: delays.close === 0 ? device.close : () => wait(delays.close).catch(() => {}),
         }

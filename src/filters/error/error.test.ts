@@ -18,14 +18,14 @@ const requests: Readonly<Record<string, (device: Device) => unknown>> = {
   trim: (device) => device.trim(0, 512, no),
   zero: (device) => device.zero(0, 512, no),
   extents: (device) => device.extents(0, 512),
-  dirty: (device) => device.contexts['x-test:dirty']?.(0, 512),
+  dirty: (device) => device.extents(0, 512, 'x-test:dirty'),
   cache: (device) => device.cache(0, 512),
   flush: (device) => device.flush(),
 }
 
 function newDisk(): Disk {
   const extents = (_offset: number, length: number) => [{ length, type: 0 }]
-  return new Disk({ device: { extents, contexts: { 'x-test:dirty': extents } } })
+  return new Disk({ device: { extents, contexts: ['x-test:dirty'] } })
 }
 
 /** The code that each kind of request fails with, of those that fail. */

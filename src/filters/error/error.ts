@@ -89,9 +89,6 @@ export default defineFilter({
           zero: failing('zero', device.zero),
           extents: failing('extents', device.extents),
           cache: failing('cache', device.cache),
-          contexts: Object.fromEntries(
-            Object.entries(device.contexts).map(([name, runs]) => [name, failing('extents', runs)]),
-          ),
         }
       },
     }

@@ -93,14 +93,16 @@ function loggedDevice(device: Device, connection: number, write: Write): DeviceI
     ...around(device, (command, proceed) =>
       logged(write, call(command.type), commandFields(command), proceed),
     ),
-    extents: (offset, length) =>
-      loggedList(
-        write,
-        call('extents'),
-        range(offset, length),
-        () => device.extents(offset, length),
-        (runs) => runFields(offset, runs),
-      ),
+    extents: (offset, length, context) =>
+      context === 'base:allocation'
+        ? loggedList(
+            write,
+            call('extents'),
+            range(offset, length),
+            () => device.extents(offset, length),
+            (runs) => runFields(offset, runs),
+          )
+        : device.extents(offset, length, context),
     // FUA that is emulated below is shown as the client asked it, not as the flush that it becomes.
     can: { ...can, fua: can.fua === 'emulate' ? 'native' : can.fua },
     close: () => write({ type: 'PRINT', action: 'Disconnect', connection, fields: { transactions } }),

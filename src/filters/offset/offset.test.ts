@@ -26,7 +26,10 @@ function addressed(lent: number[] = [], released: Uint8Array[] = []) {
           return new Uint8Array(length)
         },
         release: (window: Uint8Array) => void released.push(window),
-        contexts: { 'x-test:address': (at: number, length: number) => [{ length, type: at }] },
+        extents: (at: number, length: number, context: string) => [
+          { length, type: context === 'x-test:address' ? at : 0 },
+        ],
+        contexts: ['x-test:address'],
       }),
     }),
   })()
@@ -54,8 +57,7 @@ test('offset meets the contract of a device', async () => {
 
 test('offset moves device-named contexts too', async () => {
   const device = await openDevice(addressed(), [offset({ offset: 4096 })])
-  const runs = await device.contexts['x-test:address']?.(100, 10)
-  assert.deepEqual([...(runs ?? [])], [{ length: 10, type: 4196 }])
+  assert.deepEqual([...(await device.extents(100, 10, 'x-test:address'))], [{ length: 10, type: 4196 }])
   await device.close()
 })
 

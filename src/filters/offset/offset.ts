@@ -1,6 +1,7 @@
 import { ConfigError } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
+import { slice } from '../../lib/slice.js'
 
 /** Serves a byte range of what is below (nbdkit-offset-filter(1)). */
 export default defineFilter({
@@ -20,23 +21,7 @@ export default defineFilter({
           `offset: ${range === undefined ? `offset ${offset}` : `a range of ${range} bytes at ${offset}`} ` +
             `ends beyond the disk below, which has ${device.size} bytes`,
         )
-      return {
-        ...device,
-        size,
-        read: (at, length, alloc) => device.read(offset + at, length, alloc),
-        write: (at, data, flags) => device.write(offset + at, data, flags),
-        window: (at, length) => device.window(offset + at, length),
-        trim: (at, length, flags) => device.trim(offset + at, length, flags),
-        zero: (at, length, flags) => device.zero(offset + at, length, flags),
-        cache: (at, length) => device.cache(offset + at, length),
-        extents: (at, length) => device.extents(offset + at, length),
-        contexts: Object.fromEntries(
-          Object.entries(device.contexts).map(([name, runs]) => [
-            name,
-            (at, length) => runs(offset + at, length),
-          ]),
-        ),
-      }
+      return slice(device, { offset, size })
     },
   }),
 })
