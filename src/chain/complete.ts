@@ -187,11 +187,11 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
   return write ? can : { ...can, trim: false, zero: 'none', fua: 'none', fastZero: false }
 }
 
-/** Zero means: nothing said (nbdkit-plugin(3), `.block_size`). */
+/** Nothing is said (nbdkit-plugin(3), `.block_size`). A device that says the same is told apart by identity. */
 export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
 
 function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockSize {
-  if (given === undefined) return unknownBlockSize
+  if (given === undefined || given === unknownBlockSize) return unknownBlockSize
   const minimum = given.minimum ?? 1
   const preferred = given.preferred ?? Math.max(4096, minimum)
   const maximum = given.maximum ?? 0xffffffff

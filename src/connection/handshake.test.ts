@@ -250,6 +250,13 @@ describe('NBD_OPT_INFO and NBD_OPT_GO', () => {
     assert.deepEqual([...found.keys()].sort(), [nbd.NBD_INFO_EXPORT, nbd.NBD_INFO_NAME])
   })
 
+  test('tell a block size that a device names, also where it is what holds without', async (t) => {
+    const named = { device: { blockSize: { minimum: 1, preferred: 4096, maximum: 0xffffffff } } }
+    const { client } = await greeted(t, named)
+    const found = infos(await client.option(nbd.NBD_OPT_INFO, infoData('', everything)))
+    assert.equal(found.get(nbd.NBD_INFO_BLOCK_SIZE), '00000001' + '00001000' + '04000000')
+  })
+
   test('pass over what they do not know, and tell nothing twice', async (t) => {
     const { client } = await greeted(t, described)
     const asked = [77, 2, 0xffff, 2, 0, 0]

@@ -369,11 +369,7 @@ function textOf(name: Name): string {
   return 'text' in name ? name.text : ''
 }
 
-/** As nbdkit, a server says nothing of block sizes unless the device did. */
-function hasConstraints({ blockSize: { minimum, preferred, maximum } }: Device): boolean {
-  return (
-    minimum !== unknownBlockSize.minimum ||
-    preferred !== unknownBlockSize.preferred ||
-    maximum !== unknownBlockSize.maximum
-  )
+/** As nbdkit, a server says nothing of block sizes unless the device did, whatever it said. */
+function hasConstraints({ blockSize }: Device): boolean {
+  return blockSize !== unknownBlockSize
 }

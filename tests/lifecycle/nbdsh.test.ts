@@ -1,7 +1,7 @@
 /** The promises about a connection again, as a client sees them that is not ours: libnbd, through nbdsh. */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import type { Connection } from '../../src/index.js'
+import { ConfigError, type Connection } from '../../src/index.js'
 import { isVersion, needs, output } from '../interop/helpers.js'
 import { type Action, type Actions, aborted, actedDisk, onSocket, turns } from './helpers.js'
 
@@ -150,7 +150,7 @@ for one in (other, third):
   it('C7 disconnect in open does nothing, a throw refuses', async (t) => {
     const open: Actions['open'] = ({ connection, exportName }) => {
       connection.disconnect(true)
-      if (exportName === 'secret') throw new Error('not for you')
+      if (exportName === 'secret') throw new ConfigError('not for you')
     }
     const script = `
 h.connect_uri(uri)
