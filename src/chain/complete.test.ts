@@ -12,11 +12,11 @@ const noFlags = { fua: false }
 const zeroFlags = { fua: false, mayTrim: false, fast: false }
 
 function plugin(init: Partial<DeviceInit> = {}): Device {
-  return complete('disk', { ...bare, ...init }, undefined, running)
+  return complete('disk', 'plugin', { ...bare, ...init }, running)
 }
 
 function filter(inner: Device, init: Partial<DeviceInit> = {}): Device {
-  return complete('filter', { ...inner, ...init }, inner, running)
+  return complete('filter', 'filter', { ...inner, ...init }, running)
 }
 
 describe('what a device can do', () => {
@@ -81,7 +81,7 @@ describe('what a device can do', () => {
       }
     }
     const counter = new Counter()
-    const device = complete('class', counter, undefined, running)
+    const device = complete('class', 'plugin', counter, running)
     assert.deepEqual([device.can.write, device.can.zero, device.can.fua], [true, 'native', 'emulate'])
     await device.write(0, new Uint8Array(5), { fua: true })
     await device.zero(0, 1, zeroFlags)

@@ -2,7 +2,7 @@
 import type { BlockSize, Capabilities, Device, DeviceInit } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import type { MaybePromise } from '../api/maybe.js'
-import { allData, cacheByRead, thenFlush, withoutAllocation, zeroByWrite } from './emulate.js'
+import { allData, cacheByRead, thenFlush, withoutAllocation, zeroByWrite, zeroOr } from './emulate.js'
 import {
   type Boundary,
   guardCache,
@@ -13,26 +13,25 @@ import {
   guardWindow,
   guardWrite,
 } from './guard.js'
-import { madeOf, noteOperation, noteWindow, passesWindow } from './origins.js'
+import { emulatedBy, noteDevice, ownerOf, passesWindow } from './origins.js'
 import type { Watcher } from './running.js'
 
 /**
- * Completes `init`, given by `layer` over `inner` (none for a plugin). A function that is `inner`'s own is
- * left as it is: what a filter does not override costs nothing. The `close` of the result is `init`'s own, if
- * it has one.
+ * Completes what a layer returned. A function of a device that is complete is left as it is: what a filter
+ * does not override costs nothing. The `close` of the result is the layer's own, if it has one.
  *
  * @throws Error that names the layer, where size, block size or capabilities make no sense.
  */
 export function complete(
   layer: string,
+  kind: 'plugin' | 'filter',
   init: DeviceInit,
-  inner: Device | undefined,
   running: Watcher,
 ): Device {
   const { size } = checkDevice(layer, init)
   const boundary: Boundary = { layer, size, running }
   const can = capabilities(layer, init)
-  const own = (key: keyof DeviceInit): boolean => init[key] !== inner?.[key]
+  const own = (key: Operation): boolean => ownerOf(init[key]) === undefined
 
   const read = own('read') ? guardRead(boundary, init.read.bind(init)) : init.read
   const flush = !init.flush
@@ -41,11 +40,11 @@ export function complete(
       ? guardFlush(boundary, init.flush.bind(init))
       : init.flush
 
-  // A layer that does not know FUA never sees it: it is flushed after. Where the layer's own function is the
-  // inner device's, that device has seen to it already, unless this layer says otherwise of FUA than it.
+  // A layer that does not know FUA never sees it: it is flushed after. The device below has seen to it
+  // already where the function is that device's, unless this layer says otherwise of FUA.
   const emulateFua = can.fua === 'emulate'
   const handlesFua = (key: 'write' | 'trim' | 'zero') =>
-    can.fua === 'native' || (!own(key) && inner?.can.fua === can.fua)
+    can.fua === 'native' || ownerOf(init[key])?.can.fua === can.fua
 
   /** For write (`what` is data), trim and zero (a length): the same FUA. */
   const withFua = <What, F extends { readonly fua: boolean }>(
@@ -68,43 +67,44 @@ export function complete(
     write = withFua('write', own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write)
   // Over a layer that changes the bytes, or looks at them, they must not go past it.
   let window: Device['window'] = noWindow
-  if (can.write && init.write && init.window && passesWindow(init.window, init.read, init.write))
-    window = own('window') ? guardWindow(boundary, init.window.bind(init)) : init.window
-  if (window !== noWindow) noteWindow({ window, read, write })
+  const { window: lend } = init
+  if (can.write && init.write && lend && passesWindow({ ...init, window: lend, write: init.write })) {
+    if (own('window')) window = guardWindow(boundary, lend.bind(init))
+    // One of its own, as its `write` is another.
+    else window = write === init.write ? lend : (offset, length) => lend(offset, length)
+  }
   const release = !init.release ? nothing : own('release') ? init.release.bind(init) : init.release
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
   // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
   // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
-  const keeps = (key: 'zero' | 'cache', operation: Device['zero'] | Device['cache'], by: unknown) => {
-    const made = madeOf(operation)
-    return made === 'own' ? inner?.can[key] === 'emulate' : made !== undefined && made === by
+  const keeps = (key: 'zero' | 'cache', by: unknown) => {
+    if (can[key] === 'native') return true
+    const owner = ownerOf(init[key])
+    return owner === undefined ? kind === 'filter' : emulatedBy(owner, key) === by
   }
 
+  const emulatedZero = zeroByWrite(write, flush, can)
   let zero: Device['zero'] = unsupported('zero')
-  if (can.zero === 'native' && init.zero) zero = ranged('zero', init.zero)
-  else if (can.zero === 'emulate') {
-    const isKept = init.zero && keeps('zero', init.zero, init.write)
-    zero = init.zero && isKept ? ranged('zero', init.zero) : zeroByWrite(write, can.fua)
-  }
-  noteOperation(zero, can.zero === 'emulate' ? write : undefined)
+  if (can.zero !== 'none' && init.zero && keeps('zero', init.write)) {
+    zero = ranged('zero', init.zero)
+    // What a filter refuses is not written behind its back: `error` may have been told to refuse.
+    if (kind === 'plugin' && can.zero === 'native') zero = zeroOr(zero, emulatedZero)
+  } else if (can.zero === 'emulate') zero = emulatedZero
 
   let cache: Device['cache'] = unsupported('cache')
-  const isCacheKept =
-    can.cache === 'native' || (can.cache === 'emulate' && init.cache && keeps('cache', init.cache, init.read))
-  if (init.cache && isCacheKept)
+  if (can.cache !== 'none' && init.cache && keeps('cache', init.read))
     cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
   else if (can.cache === 'emulate') cache = cacheByRead(read)
-  noteOperation(cache, can.cache === 'emulate' ? read : undefined)
 
-  const contexts = own('contexts') ? checkContexts(layer, init) : (init.contexts ?? [])
+  const contexts = checkContexts(layer, init)
   const extents = !init.extents
     ? allData
     : own('extents')
       ? guardExtents(boundary, init.extents.bind(init))
       : init.extents
 
-  return {
+  const device: Device = {
     size,
     description: init.description ?? '',
     rotational: init.rotational ?? false,
@@ -123,7 +123,14 @@ export function complete(
     contexts,
     close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,
   }
+  noteDevice(device)
+  return device
 }
+
+type Operation = Exclude<
+  keyof Device,
+  'size' | 'description' | 'rotational' | 'blockSize' | 'can' | 'contexts'
+>
 
 /** What every device has. Who writes JavaScript has no compiler that says so. */
 function checkDevice(layer: string, init: unknown): DeviceInit {
@@ -187,7 +194,7 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
   return write ? can : { ...can, trim: false, zero: 'none', fua: 'none', fastZero: false }
 }
 
-/** Nothing is said (nbdkit-plugin(3), `.block_size`). A device that says the same is told apart by identity. */
+/** Nothing is said (nbdkit-plugin(3), `.block_size`); what says the same is told apart by identity. */
 export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
 
 function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockSize {
@@ -219,5 +226,6 @@ function checkContexts(layer: string, { contexts = [], extents }: DeviceInit): r
       throw wrong(`"${name}" cannot name a metadata context: expected namespace:name`)
   if (contexts.length > 0 && extents === undefined)
     throw wrong(`claims the metadata context "${contexts[0]}", but has no extents`)
-  return [...new Set(contexts as string[])]
+  const names = new Set(contexts as string[])
+  return names.size === contexts.length ? contexts : [...names]
 }

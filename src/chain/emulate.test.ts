@@ -7,8 +7,10 @@ import { allData, cacheByRead, zeroByWrite } from './emulate.js'
 import { Running } from './running.js'
 
 const KiB = 1024
+const MiB = 1024 * KiB
 const running = new Running()
 const notFua = { fua: false }
+const noFua = { fua: 'none', flush: false } as const
 const withFua = { fua: true }
 const zeroFlags = { fua: false, mayTrim: true, fast: false }
 
@@ -32,11 +34,11 @@ function noting(init: Partial<DeviceInit> = {}, answers: 'now' | 'later' = 'now'
       note(`zero ${length} at ${offset}${fua ? ' fua' : ''}${fast ? ' fast' : ''}`),
     ...init,
   }
-  return { calls, device: complete('disk', device, undefined, running) }
+  return { calls, device: complete('disk', 'plugin', device, running) }
 }
 
 function filter(inner: Device, init: Partial<DeviceInit>): Device {
-  return complete('filter', { ...inner, ...init }, inner, running)
+  return complete('filter', 'filter', { ...inner, ...init }, running)
 }
 
 describe('FUA by flush', () => {
@@ -134,40 +136,56 @@ describe('FUA by flush', () => {
 })
 
 describe('zero by write', () => {
-  test('writes pieces of 256 KiB, and the rest', async () => {
+  test('writes pieces of 1 MiB, and the rest', async () => {
     const { calls, device } = noting({ can: { zero: 'emulate' } })
-    await device.zero(1000, 600 * KiB, zeroFlags)
-    assert.deepEqual(calls, ['write 262144 at 1000', 'write 262144 at 263144', 'write 90112 at 525288'])
+    await device.zero(1000, 2 * MiB + 512, zeroFlags)
+    assert.deepEqual(calls, ['write 1048576 at 1000', 'write 1048576 at 1049576', 'write 512 at 2098152'])
   })
 
   test('writes one piece after the other where the device is asynchronous', async () => {
     const { calls, device } = noting({ can: { zero: 'emulate' } }, 'later')
-    await device.zero(0, 256 * KiB + 1, zeroFlags)
+    await device.zero(0, MiB + 1, zeroFlags)
     assert.deepEqual(calls, [
-      'write 262144 at 0',
-      'write 262144 at 0 done',
-      'write 1 at 262144',
-      'write 1 at 262144 done',
+      'write 1048576 at 0',
+      'write 1048576 at 0 done',
+      'write 1 at 1048576',
+      'write 1 at 1048576 done',
     ])
   })
 
   test('writes zeroes', async () => {
     const written: Uint8Array[] = []
-    const zero = zeroByWrite((_offset, data) => void written.push(data.slice()), 'none')
-    await zero(0, 300 * KiB, zeroFlags)
-    assert.ok(Buffer.concat(written).equals(Buffer.alloc(300 * KiB)))
+    const zero = zeroByWrite(
+      (_offset, data) => void written.push(data.slice()),
+      () => {},
+      noFua,
+    )
+    await zero(0, MiB + 300, zeroFlags)
+    assert.ok(Buffer.concat(written).equals(Buffer.alloc(MiB + 300)))
   })
 
-  test('gives FUA to each piece, since that of the last would not cover those before', async () => {
+  test('gives FUA to one piece', async () => {
     const { calls, device } = noting({ can: { zero: 'emulate', fua: 'native' } })
-    await device.zero(0, 512 * KiB, { ...zeroFlags, fua: true })
-    assert.deepEqual(calls, ['write 262144 at 0 fua', 'write 262144 at 262144 fua'])
+    await device.zero(0, MiB, { ...zeroFlags, fua: true })
+    assert.deepEqual(calls, ['write 1048576 at 0 fua'])
+  })
+
+  test('flushes once, at the end, where several pieces are to be durable', async () => {
+    const { calls, device } = noting({ can: { zero: 'emulate', fua: 'native' } })
+    await device.zero(0, 2 * MiB, { ...zeroFlags, fua: true })
+    assert.deepEqual(calls, ['write 1048576 at 0', 'write 1048576 at 1048576', 'flush'])
+  })
+
+  test('gives FUA to each piece where there is no flush', async () => {
+    const { calls, device } = noting({ can: { zero: 'emulate', fua: 'native', flush: false } })
+    await device.zero(0, 2 * MiB, { ...zeroFlags, fua: true })
+    assert.deepEqual(calls, ['write 1048576 at 0 fua', 'write 1048576 at 1048576 fua'])
   })
 
   test('flushes once, at the end, where FUA is emulated too', async () => {
     const { calls, device } = noting({ can: { zero: 'emulate' } })
-    await device.zero(0, 512 * KiB, { ...zeroFlags, fua: true })
-    assert.deepEqual(calls, ['write 262144 at 0', 'write 262144 at 262144', 'flush'])
+    await device.zero(0, 2 * MiB, { ...zeroFlags, fua: true })
+    assert.deepEqual(calls, ['write 1048576 at 0', 'write 1048576 at 1048576', 'flush'])
   })
 
   test('gives no FUA to a device that has none', async () => {
@@ -194,11 +212,37 @@ describe('zero by write', () => {
         return offset > 0 ? Promise.reject(new Error('full')) : undefined
       }
       await assert.rejects(
-        async () => zeroByWrite(write, 'none')(0, 1024 * KiB, zeroFlags),
+        async () => zeroByWrite(write, () => {}, noFua)(0, 4 * MiB, zeroFlags),
         new Error('full'),
       )
       assert.equal(writes, 2)
     }
+  })
+
+  for (const code of ['ENOTSUP', 'EOPNOTSUPP'])
+    for (const answers of ['now', 'later'] as const)
+      test(`is done where a plugin cannot zero this time: ${code}, ${answers}`, async () => {
+        const failure = Object.assign(new Error('not here'), { code })
+        const zero = () => {
+          if (answers === 'now') throw failure
+          return Promise.reject(failure)
+        }
+        const { calls, device } = noting({ zero })
+        await device.zero(0, 8, { ...zeroFlags, fua: true })
+        assert.deepEqual(calls, ['write 8 at 0', 'flush'])
+        await assert.rejects(async () => device.zero(0, 8, { ...zeroFlags, fast: true }), failure)
+        assert.deepEqual(calls, ['write 8 at 0', 'flush'])
+      })
+
+  test('is not done where a plugin fails to zero for another reason, nor where a filter refuses', async () => {
+    const fail = (code: string) => () => {
+      throw Object.assign(new Error('no'), { code })
+    }
+    const { calls, device } = noting({ zero: fail('ENOSPC') })
+    await assert.rejects(async () => device.zero(0, 8, zeroFlags), { code: 'ENOSPC' })
+    const refusing = filter(noting().device, { zero: fail('ENOTSUP') })
+    await assert.rejects(async () => refusing.zero(0, 8, zeroFlags), { code: 'ENOTSUP' })
+    assert.deepEqual(calls, [])
   })
 
   test("is done by the filter's own write where it says so over a device that can zero", async () => {

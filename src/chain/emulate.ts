@@ -2,30 +2,60 @@
  * What a device cannot do itself, done with what it can. The one place for it: every layer meets the same
  * emulation. What is long lets others in between (`inPieces`).
  */
-import type { Data, Device, Extent, Extents, Support } from '../api/device.js'
-import { NbdError } from '../api/errors.js'
-import { andThen, type MaybePromise } from '../api/maybe.js'
+import type { Capabilities, Data, Device, Extent, Extents } from '../api/device.js'
+import { NbdError, propertyOf } from '../api/errors.js'
+import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 import { inPieces } from '../api/turns.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 
-/** Zeroes are written, and ranges to cache are read, in pieces of this many bytes. */
+/** Ranges to cache are read in pieces of this many bytes. */
 const pieceBytes = 256 * 1024
-const zeroes = new Uint8Array(pieceBytes)
+/** Zeroes are written in pieces of this many: each may start a script. */
+const zeroes = new Uint8Array(2 ** 20)
 
 /**
- * `zero` by `write`. Not fast, so `fast` fails at once. FUA goes to each piece; where it is a flush after the
- * write, the one after the last piece covers those before.
+ * `zero` by `write`. Not fast, so `fast` fails at once. FUA of several pieces is one flush at the end, where
+ * the device can flush.
  */
-export function zeroByWrite(write: Device['write'], fua: Support): Device['zero'] {
+export function zeroByWrite(
+  write: Device['write'],
+  flush: Device['flush'],
+  { fua, flush: canFlush }: Pick<Capabilities, 'fua' | 'flush'>,
+): Device['zero'] {
   return (offset, length, flags) => {
     if (flags.fast) throw new NbdError('ENOTSUP', 'zeroing is not faster than writing here')
-    const end = offset + length
-    return inPieces(offset, length, pieceBytes, (at, piece) =>
-      write(at, zeroes.subarray(0, piece), {
-        fua: flags.fua && (fua === 'native' || (fua === 'emulate' && at + piece === end)),
-      }),
+    const flushes =
+      flags.fua && length > zeroes.length && (fua === 'emulate' || (fua === 'native' && canFlush))
+    const writeFlags = { fua: flags.fua && !flushes }
+    const done = inPieces(offset, length, zeroes.length, (at, piece) =>
+      write(at, zeroes.subarray(0, piece), writeFlags),
     )
+    return flushes ? thenFlush(done, flush) : done
   }
+}
+
+/**
+ * A plugin's `zero` may throw ENOTSUP: the zeroes are then written, unless the zero was to be fast
+ * (nbdkit-plugin(3), `.zero`).
+ */
+export function zeroOr(zero: Device['zero'], byWrite: Device['zero']): Device['zero'] {
+  return (offset, length, flags) => {
+    const failed = (error: unknown): MaybePromise<void> => {
+      if (flags.fast || !isUnsupported(error)) throw error
+      return byWrite(offset, length, flags)
+    }
+    try {
+      const done = zero(offset, length, flags)
+      return isPromise(done) ? done.catch(failed) : done
+    } catch (error) {
+      return failed(error)
+    }
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  const code = propertyOf(error, 'code')
+  return code === 'ENOTSUP' || code === 'EOPNOTSUPP'
 }
 
 /** FUA by `flush` after the operation. */

@@ -8,6 +8,7 @@ import type { Log } from '../api/log.js'
 import type { FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
 import { blamed } from './blame.js'
 import { complete } from './complete.js'
+import { noteDevice, ownerOf } from './origins.js'
 import type { Running, Watcher } from './running.js'
 
 /**
@@ -42,42 +43,23 @@ export async function openChain(
   }
   if (log.debugging)
     log.debug(`open readonly=${Number(request.readOnly)} exportname="${request.exportName}"`, 'controlpath')
+  const isPlugin = depth === links.length - 1
   let init: DeviceInit | undefined
   try {
-    const isPlugin = depth === links.length - 1
     init = isPlugin
       ? await watcher.watch(name, 'open', openPlugin(instance as PluginInstance, request))
       : await watcher.watch(name, 'open', openFilter(instance as FilterInstance, request, next))
-    return withClose(link, complete(name, init, spreadOf(init, inners), watcher), inners, watcher)
+    return withClose(link, complete(name, isPlugin ? 'plugin' : 'filter', init, watcher), inners, watcher)
   } catch (error) {
     blamed(error, name, 'open')
     // What was opened is closed, also where it makes no sense as a device.
     const close = init?.close
-    if (typeof close === 'function' && !inners.some((inner) => inner.close === close))
+    if (typeof close === 'function' && ownerOf(close) === undefined)
       await closeLayer(link, close.bind(init), watcher)
     await closeAll(inners)
     throw error
   }
 }
-
-/**
- * The inner device that a filter made its own from: of several, the one that most of its functions are of;
- * else the last.
- */
-function spreadOf(init: DeviceInit, inners: readonly Device[]): Device | undefined {
-  const alike = (inner: Device) => ownFunctions.filter((key) => inner[key] === init?.[key]).length
-  let found = inners.at(-1)
-  if (found === undefined || inners.length === 1) return found
-  let most = alike(found)
-  for (const inner of inners) {
-    const count = alike(inner)
-    if (count > most) [found, most] = [inner, count]
-  }
-  return found
-}
-
-/** What no two devices have in common. */
-const ownFunctions = ['read', 'write', 'zero', 'trim', 'flush', 'cache', 'extents', 'close'] as const
 
 async function openPlugin(plugin: PluginInstance, request: OpenRequest): Promise<DeviceInit> {
   return plugin.open(request)
@@ -103,7 +85,9 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
     await closeAll(inners)
   }
   // Not a copy, which would cost a connection more than the rest of this.
-  return Object.assign(device, { close: () => (closing ??= close()) })
+  Object.assign(device, { close: () => (closing ??= close()) })
+  noteDevice(device)
+  return device
 }
 
 async function closeLayer({ name, log }: Link, close: Device['close'], watcher: Watcher): Promise<void> {

@@ -1,38 +1,49 @@
 /**
- * Which functions of a completed device belong together, whatever became of the others: a filter may spread
- * one of several devices that it opened, or one that it keeps, and override whichever functions it likes.
+ * Which completed device a function is of: a filter may spread one of several devices that it opened, or one
+ * that it keeps, and override the functions that it likes.
  */
 import type { Device } from '../api/device.js'
 
-type Window = Device['window']
-type Base = Device['read'] | Device['write']
+const operations = [
+  'read',
+  'write',
+  'window',
+  'release',
+  'flush',
+  'trim',
+  'zero',
+  'extents',
+  'cache',
+] as const
+const functions = [...operations, 'close'] as const
 
-/** By window: reads and writes that hand on the bytes as they are. */
-const passing = new WeakMap<Window, WeakSet<Base>>()
-/** By an operation that a device emulates, or has of its own: what that operation is made of, if anything. */
-const emulations = new WeakMap<Device['zero'] | Device['cache'], Base | undefined>()
+/** The first device that had the function: those that spread it call the same. */
+const owners = new WeakMap<object, Device>()
 
 /** Notes the functions of a device that is complete. */
-export function noteWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): void {
-  const bases = passing.get(window) ?? new WeakSet<Base>()
-  passing.set(window, bases.add(read).add(write))
+export function noteDevice(device: Device): void {
+  for (const key of functions) if (!owners.has(device[key])) owners.set(device[key], device)
+}
+
+/** Undefined for a function that a layer has written itself. */
+export function ownerOf(operation: object | undefined): Device | undefined {
+  return operation && owners.get(operation)
 }
 
 /**
  * True where bytes that are received into the window miss nothing which `read` or `write` would have done.
  * A window that no completed device has is a layer's own, and that layer answers for it.
  */
-export function passesWindow(window: Window, read: Base, write: Base): boolean {
-  const bases = passing.get(window)
-  return bases === undefined || (bases.has(read) && bases.has(write))
+export function passesWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): boolean {
+  const owner = ownerOf(window)
+  return owner === undefined || (owner.read === read && owner.write === write)
 }
 
-/** @param by The `write` or `read` that is called in place of the operation; undefined where none is. */
-export function noteOperation(operation: Device['zero'] | Device['cache'], by: Base | undefined): void {
-  if (!emulations.has(operation)) emulations.set(operation, by)
-}
-
-/** `own`: no completed device has this function. Else what the operation is made of, if anything. */
-export function madeOf(operation: Device['zero'] | Device['cache']): Base | undefined | 'own' {
-  return emulations.has(operation) ? emulations.get(operation) : 'own'
+/** The `write` or `read` that a device calls in place of `zero` or `cache`; undefined where it calls none. */
+export function emulatedBy(
+  owner: Device,
+  key: 'zero' | 'cache',
+): Device['write'] | Device['read'] | undefined {
+  if (owner.can[key] !== 'emulate') return undefined
+  return key === 'zero' ? owner.write : owner.read
 }

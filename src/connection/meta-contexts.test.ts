@@ -8,7 +8,7 @@ import { contextsOf, matchContexts } from './meta-contexts.js'
 function device(...contexts: string[]): Device {
   const read = (_offset: number, length: number) => new Uint8Array(length)
   const extents = (_offset: number, length: number) => [{ length, type: 0 }]
-  return complete('disk', { size: 512, read, extents, contexts }, undefined, new Running())
+  return complete('disk', 'plugin', { size: 512, read, extents, contexts }, new Running())
 }
 const rich = device('x-disk:dirty', 'x-disk:parity', 'x-other:dirty')
 const all = ['base:allocation', 'x-disk:dirty', 'x-disk:parity', 'x-other:dirty']

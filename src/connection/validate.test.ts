@@ -24,7 +24,7 @@ const everything: DeviceInit = {
 }
 
 function terms(init: Partial<DeviceInit> = {}, more: Partial<Terms> = {}): Terms {
-  const device = complete('disk', { ...everything, ...init }, undefined, new Running())
+  const device = complete('disk', 'plugin', { ...everything, ...init }, new Running())
   return { device, readOnly: !device.can.write, mode: 'structured', contextCount: 1, ...more }
 }
 

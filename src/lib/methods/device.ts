@@ -13,9 +13,6 @@ import { Handle } from './handle.js'
 import { type CallOptions, type Methods, type Outcome, textOf } from './methods.js'
 import { Questions } from './questions.js'
 
-/** Zeroes are written in pieces of so many bytes where a plugin cannot zero. */
-const zeroPieceMax = 2 ** 20
-
 /**
  * Asks what the handle is and can do, in the order in which nbdkit does, and leaves out what follows from an
  * answer.
@@ -98,16 +95,8 @@ class HandleDevice {
     await this.#do('trim', [length, offset, wordsOf(flags)])
   }
 
-  /** Where it cannot be done in another way, and need not be fast, zeroes are written (nbdkit-plugin(3)). */
   zero = async (offset: number, length: number, flags: ZeroFlags): Promise<void> => {
-    try {
-      await this.#do('zero', [length, offset, wordsOf(flags)])
-    } catch (error) {
-      if (flags.fast || !isUnsupported(error)) throw error
-      const zeroes = new Uint8Array(Math.min(length, zeroPieceMax))
-      for (let done = 0; done < length; done += zeroes.length)
-        await this.write(offset + done, zeroes.subarray(0, length - done), { fua: flags.fua })
-    }
+    await this.#do('zero', [length, offset, wordsOf(flags)])
   }
 
   extents = async (offset: number, length: number) => {
@@ -136,9 +125,4 @@ class HandleDevice {
 function wordsOf({ fua, mayTrim, fast }: Partial<ZeroFlags>): string {
   const words = [fua ? 'fua' : '', mayTrim ? 'may_trim' : '', fast ? 'fast' : '']
   return words.filter((word) => word !== '').join(',')
-}
-
-function isUnsupported(error: unknown): boolean {
-  const code = (error as { readonly code?: unknown }).code
-  return code === 'ENOTSUP' || code === 'EOPNOTSUPP'
 }

@@ -209,7 +209,7 @@ test('zeroes are written where nothing else is supported, and that is tried once
     await device.zero(100, 700_000, { mayTrim, fast: false, fua: true })
     await assert.rejects(async () => device.zero(0, 10, { mayTrim, fast: true, fua: false }), {
       code: 'ENOTSUP',
-      message: 'zero 10 at 0: the zeroes would have to be written',
+      message: 'zero 10 at 0: the zeroes have to be written',
     })
   }
   await device.trim(0, 100, { fua: false })

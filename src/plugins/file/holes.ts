@@ -7,10 +7,9 @@ import type { Log } from '../../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../../api/maybe.js'
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, type Libc } from '../../lib/libc.js'
 import type { Patience } from '../../lib/patience.js'
-import { codeOf, isUnsupported, sync, writeInPool } from './bytes.js'
+import { codeOf, isUnsupported, sync } from './bytes.js'
 
 const punch = FALLOC_FL_PUNCH_HOLE + FALLOC_FL_KEEP_SIZE
-const zeroes = new Uint8Array(256 * 1024)
 
 /** What there is to work on. */
 export interface Target {
@@ -54,13 +53,8 @@ export function clearer({ fd, isBlock, libc, log }: Target): Pick<DeviceInit, 'z
   }
 
   const zero: DeviceInit['zero'] = async (offset, length, { mayTrim, fast, fua }) => {
-    if (!(await zeroFast(offset, length, mayTrim, fast))) {
-      if (fast)
-        throw new NbdError('ENOTSUP', `zero ${length} at ${offset}: the zeroes would have to be written`)
-      const end = offset + length
-      for (let at = offset; at < end; at += zeroes.length)
-        await writeInPool(fd, at, zeroes.subarray(0, end - at))
-    }
+    if (!(await zeroFast(offset, length, mayTrim, fast)))
+      throw new NbdError('ENOTSUP', `zero ${length} at ${offset}: the zeroes have to be written`)
     if (fua) await sync(fd)
   }
   const trim: DeviceInit['trim'] = async (offset, length, { fua }) => {
