@@ -159,10 +159,10 @@ class NbdServer implements Server {
   async #setUp(): Promise<void> {
     const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
     const { busyPollUs = defaultBusyPollUs, shared = [] } = this.#options
-    const { stdioSafe = true, debugFlags = [] } = this.#options
     const stopping = this.#abort.signal
     const shutdown = () => this.#askForShutdown()
-    const context = { readOnly, stopping, stdioSafe, busyPollUs, debugFlags, shutdown }
+    const { stdioSafe = true, debugFlags = [] } = this.#options
+    const process = { stdioSafe, busyPollUs, debugFlags }
     const late = new Promise<never>((_, reject) => {
       this.#giveUpSetUp = reject
     })
@@ -172,7 +172,10 @@ class NbdServer implements Server {
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
       if (!(busyPollUs >= 0 && busyPollUs <= busyPollUsMax))
         throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
-      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running, late, shared)
+      this.#chain = await setUp([...filters, plugin], {
+        context: { readOnly, stopping, shutdown },
+        ...{ process, log: this.#log, running: this.#running, late, shared },
+      })
       this.#refuseStrict(this.#chain)
       this.#enter('configured')
       await makeReady(this.#chain, readOnly, this.#running, late)

@@ -58,7 +58,7 @@ export default defineFilter({
     cacheRate: rate('cache'),
     cacheFile: file('cache'),
   },
-  workers: true,
+  threads: 'isolated',
   setup(values) {
     /** Where nothing ever fails it is the inner function itself. */
     const failing = <A extends unknown[], R>(

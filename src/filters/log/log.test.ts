@@ -252,7 +252,7 @@ test('log shows when each of several requests ended', async (t) => {
 /** A server, whose connections share the log. */
 async function serve(t: TestContext, filter: ReturnType<typeof log>, server = silentLog) {
   const running = new Running()
-  const chain = await setUp([filter, ram()], { readOnly: false, shutdown() {} }, server, running)
+  const chain = await setUp([filter, ram()], { context: {}, log: server, running })
   await makeReady(chain, false, running)
   const { links } = chain
   let ended: Promise<void> | undefined

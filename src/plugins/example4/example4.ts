@@ -11,8 +11,7 @@ import { definePlugin } from '../../api/plugin.js'
 export default definePlugin({
   name: 'example4',
   description: 'a disk in memory, shared by all clients: a plugin to copy',
-  has: ['can_multi_conn', 'pwrite', 'flush', 'zero'],
-  dumpLines: ['example4_extra=hello'],
+  commandLine: { has: ['can_multi_conn', 'pwrite', 'flush', 'zero'], lines: ['example4_extra=hello'] },
   params: {
     // The type of `size` below is number, and not undefined, because it is required. In code that uses the
     // plugin, `example4({})` does not compile; on the command line, its absence is an error.
