@@ -28,14 +28,20 @@ export class NbdError extends Error {
 
 /**
  * What the user asked for cannot be done. The program prints the message as one line and exits with status 1.
+ * Its `code` is `NBD_CONFIG`.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+  readonly code = 'NBD_CONFIG'
 }
 
-/** The peer broke the protocol so that the stream has lost its step: the connection ends. */
+/**
+ * The peer broke the protocol so that the stream has lost its step: the connection ends. Its `code` is
+ * `NBD_PROTOCOL`.
+ */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
+  readonly code = 'NBD_PROTOCOL'
 }
 
 /** Stands for the text of what has none. */

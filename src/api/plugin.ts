@@ -3,6 +3,7 @@ import type { Device, DeviceInit } from './device.js'
 import { ConfigError } from './errors.js'
 import type { Log } from './log.js'
 import type { MaybePromise } from './maybe.js'
+import { type Excess, namesOf, unknownMember } from './members.js'
 import type { Inputs, Params, Values } from './params.js'
 
 /**
@@ -170,14 +171,37 @@ export interface Factory<Kind extends 'plugin' | 'filter', P extends Params> {
   readonly definition: Kind extends 'plugin' ? PluginDefinition<P> : FilterDefinition<P>
 }
 
-/** Makes a plugin. The values are parsed and checked when a server is set up, not here. */
-export function definePlugin<const P extends Params>(definition: PluginDefinition<P>): Factory<'plugin', P> {
-  return factory('plugin', definition)
+/** A definition whose `setup` returns an `Instance` without an unknown member, in its devices neither. */
+type Exactly<Definition extends { setup(...args: never[]): unknown }, Instance, Known> = Omit<
+  Definition,
+  'setup'
+> & { setup(...args: Parameters<Definition['setup']>): MaybePromise<Instance> } & Refused<
+    Excess<Instance, Known> | Excess<Opened<Instance>, DeviceInit>
+  >
+
+/** What no compiler could take for a function tells which name is unknown. */
+type Refused<Unknown> = [Unknown] extends [never]
+  ? unknown
+  : { readonly setup: `unknown member: ${Unknown & string}` }
+
+type Opened<Instance> = Instance extends { open(...args: never[]): infer Opened } ? Awaited<Opened> : never
+
+/**
+ * Makes a plugin. The values are parsed and checked when a server is set up, not here.
+ *
+ * @throws ConfigError where a member of the definition is missing, unknown or of the wrong type.
+ */
+export function definePlugin<const P extends Params, Instance extends PluginInstance>(
+  definition: Exactly<PluginDefinition<P>, Instance, PluginInstance>,
+): Factory<'plugin', P> {
+  return factory<'plugin', P>('plugin', definition)
 }
 
 /** Makes a filter. See {@link definePlugin}. */
-export function defineFilter<const P extends Params>(definition: FilterDefinition<P>): Factory<'filter', P> {
-  return factory('filter', definition)
+export function defineFilter<const P extends Params, Instance extends FilterInstance>(
+  definition: Exactly<FilterDefinition<P>, Instance, FilterInstance>,
+): Factory<'filter', P> {
+  return factory<'filter', P>('filter', definition)
 }
 
 function factory<Kind extends 'plugin' | 'filter', P extends Params>(
@@ -188,6 +212,11 @@ function factory<Kind extends 'plugin' | 'filter', P extends Params>(
   const make = (inputs: Inputs<P> = {} as Inputs<P>) => ({ kind, definition, inputs })
   return Object.assign(make, { kind, definition }) as unknown as Factory<Kind, P>
 }
+
+const definitionMembers = namesOf<PluginDefinition>({
+  ...{ name: true, description: true, params: true, concurrency: true, threads: true, commandLine: true },
+  setup: true,
+})
 
 /** Who writes JavaScript has no compiler that says so. */
 function checkDefinition(kind: string, definition: unknown): void {
@@ -207,6 +236,8 @@ function checkDefinition(kind: string, definition: unknown): void {
     throw new ConfigError(
       `${name}: it has no setup: add setup(values, server) { return { open(request) { … } } }`,
     )
+  const unknown = unknownMember(definition, definitionMembers)
+  if (unknown) throw new ConfigError(`${name}: ${define}: ${unknown}`)
 }
 
 function describe(value: unknown): string {

@@ -2,8 +2,9 @@
 import { logMessageOf, stackLinesOf } from '../api/error-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
+import { namesOf, unknownMember } from '../api/members.js'
 import { resolveValues } from '../api/params.js'
-import type { Concurrency, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
+import type { Concurrency, Layer, OpenRequest, PluginInstance, ServerContext } from '../api/plugin.js'
 import { inProcess, type ProcessContext } from '../api/process-context.js'
 import { type Link, openChain } from './open.js'
 import type { Running } from './running.js'
@@ -62,6 +63,11 @@ export async function setUp(
   }
 }
 
+const instanceMembers = namesOf<PluginInstance>({
+  ...{ concurrency: true, ready: true, accept: true, exports: true, defaultExport: true },
+  ...{ open: true, close: true },
+})
+
 /** A filter may leave all to the layer below, a plugin has nobody there. */
 function checkInstance({ kind, definition: { name } }: Layer, instance: unknown): void {
   if (typeof instance !== 'object' || instance === null)
@@ -73,6 +79,8 @@ function checkInstance({ kind, definition: { name } }: Layer, instance: unknown)
     throw new ConfigError(
       `${name}: what setup returned has no open: add open(request) { return { size, read } }`,
     )
+  const unknown = unknownMember(instance, instanceMembers)
+  if (unknown) throw new ConfigError(`${name}: what setup returned: ${unknown}`)
 }
 
 /** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */

@@ -3,7 +3,7 @@
  * and `--name value`, unique prefixes of long names, `-fv`, `-p1`, `-p 1`, and `--`, which ends the options.
  */
 import { ConfigError } from '../api/errors.js'
-import { orNearest } from './nearest.js'
+import { orNearest } from '../api/nearest.js'
 
 /** What the parser must know of an option. */
 export interface OptionShape {

@@ -30,16 +30,19 @@ import { safeLog } from '../lib/safe-log.js'
 import { safeController } from '../lib/safe-signal.js'
 import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
+import { checkOptions, checkTarget } from './arguments.js'
 import { type Listener, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
 
 /**
  * Makes a server. Nothing happens until `ready`, `listen` or `serve`.
  *
+ * @throws ConfigError where an option is unknown, missing or of the wrong type.
  * @example await using server = createServer({ plugin: memory({ size: '1G' }) }); await server.listen({ port:
  * 0 })
  */
 export function createServer(options: ServerOptions): Server {
+  checkOptions(options)
   return new NbdServer(options)
 }
 
@@ -119,6 +122,7 @@ class NbdServer implements Server {
   }
 
   async listen(target: ListenTarget): Promise<void> {
+    checkTarget(target)
     await this.ready()
     if (this.#stopping) return
     const { keepAlive } = this.#options
