@@ -75,6 +75,12 @@ export interface BlockSize {
 }
 
 /**
+ * Of a device that names none (nbdkit-plugin(3), `.block_size`). Another object with the same numbers is a block
+ * size that was named.
+ */
+export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
+
+/**
  * An opened export: the operations, complete. It is what `next` gives to a filter.
  *
  * Offsets and lengths are bytes, within `size`; a length is never zero. A throw of {@link NbdError}, or of a

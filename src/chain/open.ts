@@ -8,7 +8,7 @@ import type { Log } from '../api/log.js'
 import type { FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
 import { blamed } from './blame.js'
 import { complete } from './complete.js'
-import { noteDevice, ownerOf } from './origins.js'
+import { originOf } from './origins.js'
 import type { Running, Watcher } from './running.js'
 
 /**
@@ -54,7 +54,7 @@ export async function openChain(
     blamed(error, name, 'open')
     // What was opened is closed, also where it makes no sense as a device.
     const close = init?.close
-    if (typeof close === 'function' && ownerOf(close) === undefined)
+    if (init && typeof close === 'function' && close !== originOf(init)?.close)
       await closeLayer(link, close.bind(init), watcher)
     await closeAll(inners)
     throw error
@@ -85,9 +85,7 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
     await closeAll(inners)
   }
   // Not a copy, which would cost a connection more than the rest of this.
-  Object.assign(device, { close: () => (closing ??= close()) })
-  noteDevice(device)
-  return device
+  return Object.assign(device, { close: () => (closing ??= close()) })
 }
 
 async function closeLayer({ name, log }: Link, close: Device['close'], watcher: Watcher): Promise<void> {
