@@ -75,8 +75,8 @@ export interface BlockSize {
 }
 
 /**
- * Of a device that names none (nbdkit-plugin(3), `.block_size`). Another object with the same numbers is a block
- * size that was named.
+ * Of a device that names none (nbdkit-plugin(3), `.block_size`). Another object with the same numbers is a
+ * block size that was named.
  */
 export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
 
