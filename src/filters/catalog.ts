@@ -1,4 +1,4 @@
-/** The filters that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
+/** The filters that come with nbdkit-ts, by name. Each is imported only when requested. */
 export const filters: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   count: () => import('./count/count.js'),
   delay: () => import('./delay/delay.js'),

@@ -30,7 +30,7 @@ export default definePlugin({
           if (log.debugging) log.debug(`opened ${file}, of ${size} bytes`)
           return {
             size,
-            // Memory from `alloc` is zeroed. Fill it and return it.
+            // Memory from `alloc` is zeroed. `readAll` fills all of it, or throws.
             read: (offset, length, alloc) => readAll(handle, offset, alloc(length)),
             // Called once, after the last request of this client.
             close: () => handle.close(),
