@@ -68,7 +68,8 @@ export default defineFilter({
         const shared = !emulate && (trackDirty === 'fast' || can.multiConn)
         const close = async () => {
           try {
-            // Unflushed data would be lost to later flushes by others, which promise to cover it.
+            // Later flushes by others promise to cover these writes, but could not reach them after the
+            // close.
             if (emulate && member.dirty) await member.flush()
           } finally {
             await member.leave()
