@@ -1,7 +1,7 @@
 /**
- * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man,
- * where package.json lists them for npm, which installs them. With the name of a folder: there, and nothing
- * else is written.
+ * Makes manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to
+ * dist/man, where package.json lists them for npm, which installs them. With the name of a folder, writes the
+ * pages there and nothing else.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -16,7 +16,7 @@ const [, , elsewhere] = process.argv
 const target = resolve(elsewhere ?? join(root, 'dist', 'man'))
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** Who builds it again gets the same (https://reproducible-builds.org/specs/source-date-epoch/). */
+/** For reproducible builds (https://reproducible-builds.org/specs/source-date-epoch/). */
 const { SOURCE_DATE_EPOCH: epoch } = process.env
 const date = epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)
 
@@ -33,7 +33,7 @@ for (const page of pages) writeFileSync(join(target, `${page.name}.1`), render(p
 if (elsewhere === undefined) list()
 console.log(`${pages.length} manual pages are in ${target}`)
 
-/** npm takes no pattern. */
+/** Lists each page, because npm accepts no pattern. */
 function list() {
   const man = pages.map(({ name }) => `./dist/man/${name}.1`)
   if (man.join() === manifest.man?.join()) return
@@ -41,7 +41,7 @@ function list() {
   console.log('their list in package.json is new')
 }
 
-/** A module whose page is not written yet has none here: the test of the tree says so. */
+/** Skips a module without a page. The test of the source tree reports it. */
 function modules(kind) {
   const folder = join(root, 'src', `${kind}s`)
   return readdirSync(folder, { withFileTypes: true })
@@ -56,7 +56,7 @@ function render({ name, path }) {
   const [first] = tree.children.filter(({ type }) => type === 'paragraph')
   const [sentence, more] = textOf(first).split(/\.\s|\.$/)
   const description = asPhrase(sentence)
-  // Alone, it is told already below the name.
+  // A sentence alone already appears below the name.
   const body = tree.children.filter((node) => node.type !== 'html' && (node !== first || more))
   const shaped = { ...tree, children: body.flatMap(shape) }
   const settings = {
@@ -68,13 +68,14 @@ function render({ name, path }) {
     manual: 'NBDKIT-TS',
   }
   const roff = parser().use(remarkMan, settings).stringify(shaped)
-  // Quotes are the texts of terms here: right below them, and set in. A line of code may begin with a dot.
+  // Block quotes are the texts of terms here: put them right below the terms, indented. A line of code may
+  // begin with a dot.
   return roff
     .replaceAll('\n.RS 0\n.P\n', '\n.RS 4\n')
     .replaceAll(/^\.nf$[\s\S]*?^\.fi$/gm, (code) => code.replaceAll(/^(?!\.(?:nf|fi)$)(?=[.'])/gm, '\\&'))
 }
 
-/** For whatis(1). An abbreviation or a name keeps its capital. */
+/** The description for whatis(1). An abbreviation or a name keeps its capital. */
 function asPhrase(sentence) {
   const text = sentence.replaceAll(/\s+/g, ' ')
   return /^[A-Z][a-z ]/.test(text) ? text[0].toLowerCase() + text.slice(1) : text
@@ -85,7 +86,8 @@ function textOf({ value = '', children = [] }) {
 }
 
 /**
- * A terminal is too narrow for tables, and has nowhere to go to by a path: terms with text below, and names.
+ * Converts tables and links: a terminal is too narrow for tables and cannot follow paths. They become terms
+ * with text below, and names.
  */
 function shape(node) {
   if (node.type === 'table') return node.children.slice(1).flatMap((row) => terms(node.children[0], row))
@@ -94,8 +96,8 @@ function shape(node) {
 }
 
 /**
- * Values belong to the term, as those of a key do; the last column is below. Names in code are of no use
- * here.
+ * Makes terms of a table row. Values are part of the term, as for a key. The last column goes below. Names in
+ * code are left out, because they are of no use here.
  */
 function terms(header, { children: cells }) {
   const titles = header.children.map(textOf)
@@ -113,7 +115,7 @@ function text(value) {
   return { type: 'text', value }
 }
 
-/** The page of a module by its name in man, any other by its title. */
+/** The page of a module by its name in man, any other page by its title. */
 function nameOf(link) {
   const [, name] = /([^/]+)\/\1\.md$/.exec(link.url) ?? []
   const page = pages.find((one) => name !== undefined && basename(one.path) === `${name}.md`)
