@@ -197,3 +197,23 @@ test('any plugin is a PluginDefinition to those who take them all', () => {
   const any: PluginDefinition = disk({ size: 0, order: 'up' }).definition
   assert.equal(any.name, 'disk')
 })
+
+test('a member that nothing reads is an error of the compiler, and of the program', async () => {
+  const definition = { name: 'typed', description: 'for tests', params: {} }
+  const read = (_offset: number, length: number) => new Uint8Array(length)
+  const misspelt = { size: 1, read, wirte() {} }
+  const setups = [
+    // @ts-expect-error the device has a misspelt write
+    definePlugin({ ...definition, setup: () => ({ open: () => misspelt }) }),
+    // @ts-expect-error the same, of a promise
+    definePlugin({ ...definition, setup: async () => ({ open: async () => misspelt }) }),
+    // @ts-expect-error a misspelt ready
+    definePlugin({ ...definition, setup: () => ({ raedy() {}, open: () => ({ size: 1, read }) }) }),
+  ]
+  for (const plugin of setups)
+    await assert.rejects(openDevice(plugin()), /"(wirte|raedy)" is unknown: did you mean "(write|ready)"\?$/)
+  // @ts-expect-error a misspelt setup of a filter
+  assert.throws(() => defineFilter({ ...definition, setup: () => ({}), concurency: 'parallel' }), {
+    message: 'typed: defineFilter: "concurency" is unknown: did you mean "concurrency"?',
+  })
+})

@@ -23,7 +23,7 @@ const stopping = (server) => {
 const fifo = () => (console.log('here'), open('fifo', 'r'))
 ${before}
 export default definePlugin({
-  name: 'slow', description: '', params: {}, workers: true, ${more}
+  name: 'slow', description: '', params: {}, ${more || "threads: 'isolated',"}
   async setup(values, server) {
     ${setup}
     return { async ready() { ${ready} }, open: () => ({ size: 512, read: (o, l, a) => a(l).fill(0) }) }
@@ -88,7 +88,7 @@ describe('until it serves, a signal ends the program', together, () => {
     ],
     [
       'what threads have in common is never there',
-      starting({ more: 'share: () => never(),' }),
+      starting({ more: 'threads: { share: () => never() },' }),
       /the server does not stop: it is given up/,
       ['--workers=2', '-U', 's'],
     ],

@@ -200,7 +200,7 @@ describe('a mistake in a callback is logged with plugin, operation and line', to
       const { stderr } = await run(['-v', '-f', '-U', '-', './my-disk.mjs'], { cwd })
       assert.match(stderr, /\(my-disk\.mjs:4\)\n {6}at /)
       for (const workers of [['--workers=2']]) {
-        const parallel = text.replace('params: {}', 'params: {}, workers: true')
+        const parallel = text.replace('params: {}', 'params: {}, threads: "isolated"')
         const there = newDirectory({ 'my-disk.mjs': parallel })
         await complains(
           new RegExp(`^my-disk: ${callback}: TypeError: .* \\(my-disk\\.mjs:4\\)$`),

@@ -140,6 +140,6 @@ it('each plugin says what its devices have, and nothing else', async (t) => {
       await device.close?.()
       await instance.close?.()
     }
-    assert.deepEqual([...(definition.has ?? [])].toSorted(), [...found].toSorted(), name)
+    assert.deepEqual([...(definition.commandLine?.has ?? [])].toSorted(), [...found].toSorted(), name)
   }
 })

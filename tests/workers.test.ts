@@ -59,7 +59,7 @@ const textOf = async (client: RawClient) => (await client.request(read))[0]?.dat
 
 describe('several threads', needsLibc, () => {
   it('are given clients by turns, and serve them at once', async (t) => {
-    const { connect } = await serve(t, '--workers=3', plugin('workers: true'))
+    const { connect } = await serve(t, '--workers=3', plugin("threads: 'isolated'"))
     const clients = [await connect(), await connect(), await connect(), await connect()]
     const [a, b, c, d] = await Promise.all(clients.map(textOf))
     assert.equal(new Set([a, b, c]).size, 3)
@@ -88,7 +88,7 @@ describe('several threads', needsLibc, () => {
   })
 
   it('stop together when a layer of one of them asks for it', async (t) => {
-    const { connect, ended } = await serve(t, '--workers=3', plugin('workers: true'))
+    const { connect, ended } = await serve(t, '--workers=3', plugin("threads: 'isolated'"))
     const [other, asks] = [await connect(), await connect()]
     await asks.request({ type: NBD_CMD_FLUSH })
     await Promise.all([asks.rest(), other.rest()])
@@ -96,7 +96,7 @@ describe('several threads', needsLibc, () => {
   })
 
   it('drop a client by force, and no other', async (t) => {
-    const { connect } = await serve(t, '--workers=2', plugin('workers: true'))
+    const { connect } = await serve(t, '--workers=2', plugin("threads: 'isolated'"))
     const [first, second, third] = [await connect(), await connect(), await connect()]
     first.sendRequest({ type: NBD_CMD_WRITE, length: 1, payload: Buffer.alloc(1) })
     await first.rest()
@@ -122,7 +122,7 @@ describe('several threads', needsLibc, () => {
   })
 
   it('stop, with status 1, when one of them throws what nobody catches', async (t) => {
-    const crash = plugin('workers: true', "accept() { setImmediate(() => { throw new Error('oh') }) },")
+    const crash = plugin("threads: 'isolated'", "accept() { setImmediate(() => { throw new Error('oh') }) },")
     const { connect, ended } = await serve(t, '--workers=2', crash)
     await connect().catch(() => {})
     const { status, stderr } = await ended
@@ -131,7 +131,10 @@ describe('several threads', needsLibc, () => {
   })
 
   it('are given up, by name, where a callback never ends', async (t) => {
-    const stuck = plugin('workers: true', 'close: () => new Promise(() => setInterval(() => {}, 1000)),')
+    const stuck = plugin(
+      "threads: 'isolated'",
+      'close: () => new Promise(() => setInterval(() => {}, 1000)),',
+    )
     const { child, ended } = await serve(t, '--workers=2', '--shutdown-timeout=0', stuck)
     child.kill('SIGTERM')
     const { status, stderr } = await ended
@@ -177,7 +180,7 @@ describe('several threads are refused', needsLibc, () => {
   it('where a layer wants one request at a time of all clients', () =>
     complains('a concurrency of serialize-all-requests cannot be kept by several threads', [
       ...['-f', '-U', '-', '--workers=2'],
-      plugin('workers: true', "concurrency: 'serialize-all-requests',"),
+      plugin("threads: 'isolated'", "concurrency: 'serialize-all-requests',"),
     ]))
 
   it('where a layer refuses its values, with what it said', () =>
@@ -186,14 +189,14 @@ describe('several threads are refused', needsLibc, () => {
   it('where one fails while others are set up, with its words and no blame of those', () =>
     complains(/^threads: ready: no disk /, [
       ...['-f', '-U', '-', '--workers=3'],
-      plugin('workers: true', readyInSecond('new Promise((ready) => setTimeout(ready, 300))')),
+      plugin("threads: 'isolated'", readyInSecond('new Promise((ready) => setTimeout(ready, 300))')),
     ]))
 
   it('where one fails and another is never ready, with the words of the one and the name of the other', async () => {
     const args = ['-f', '-U', '-', '--workers=2']
     const { status, stderr } = await run([
       ...args,
-      plugin('workers: true', readyInSecond('new Promise(() => setInterval(() => {}, 1000))')),
+      plugin("threads: 'isolated'", readyInSecond('new Promise(() => setInterval(() => {}, 1000))')),
     ])
     assert.equal(status, 1)
     assert.match(stderr, /^nbdkit-ts: threads: ready: no disk /m)
@@ -201,13 +204,13 @@ describe('several threads are refused', needsLibc, () => {
   })
 
   it('but not with auto, which then takes one', async (t) => {
-    const { connect } = await serve(t, '--workers=auto', plugin('workers: false'))
+    const { connect } = await serve(t, '--workers=auto', plugin('threads: undefined'))
     assert.equal(await textOf(await connect()), await textOf(await connect()))
   })
 })
 
 it('--workers=auto takes a thread for each processor', needsLibc, async (t) => {
-  const { connect } = await serve(t, '--workers=auto', plugin('workers: true'))
+  const { connect } = await serve(t, '--workers=auto', plugin("threads: 'isolated'"))
   const texts = []
   for (let count = 0; count < availableParallelism(); count++) texts.push(await textOf(await connect()))
   assert.equal(new Set(texts).size, availableParallelism())

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConfigError, isA, messageOf, NbdError, propertyOf, stackOf } from './errors.js'
+import { ConfigError, isA, messageOf, NbdError, ProtocolError, propertyOf, stackOf } from './errors.js'
+import { StuckError } from './server.js'
 
 const { proxy, revoke } = Proxy.revocable(new Error('gone'), {})
 revoke()
@@ -45,4 +46,12 @@ test('what is a proxy that is revoked is of no kind, and has no property', () =>
     [propertyOf(proxy, 'code'), propertyOf({ code: 1 }, 'code'), propertyOf(1, 'x')],
     [undefined, 1, undefined],
   )
+})
+
+test('each error has a code that stays', () => {
+  assert.deepEqual(
+    [new ConfigError('x').code, new ProtocolError('x').code, new NbdError('EIO', 'x').code],
+    ['NBD_CONFIG', 'NBD_PROTOCOL', 'EIO'],
+  )
+  assert.equal(new StuckError('x').code, 'NBD_STUCK')
 })

@@ -28,15 +28,17 @@ export class NbdError extends Error {
 
 /**
  * The user's request cannot be carried out. The program prints the message as one line and exits with status
- * 1.
+ * 1. Its `code` is `NBD_CONFIG`.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
+  readonly code = 'NBD_CONFIG'
 }
 
-/** The peer broke the protocol and the stream is out of step: the connection ends. */
+/** The peer broke the protocol and the stream is out of step: the connection ends. `code` is `NBD_PROTOCOL`. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
+  readonly code = 'NBD_PROTOCOL'
 }
 
 /** The text of an error that has none. */

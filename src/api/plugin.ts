@@ -3,6 +3,7 @@ import type { Device, DeviceInit } from './device.js'
 import { ConfigError } from './errors.js'
 import type { Log } from './log.js'
 import type { MaybePromise } from './maybe.js'
+import { type Excess, namesOf, unknownMember } from './members.js'
 import type { Inputs, Params, Values } from './params.js'
 
 /**
@@ -39,13 +40,7 @@ export interface ServerContext {
   shutdown(): void
   /** Fires when a shutdown begins, whoever asked for it: what sleeps may wake. */
   readonly stopping: AbortSignal
-  /** False with `-s`: standard input and output are a client's connection. */
-  readonly stdioSafe: boolean
-  /** How long the event loop may stay awake for an answer that may come at once, in us; 0: it sleeps. */
-  readonly busyPollUs: number
-  /** Those of `-D`, as `PLUGIN.FLAG=VALUE`. */
-  readonly debugFlags: readonly string[]
-  /** What `share` of the definition returned, for a layer that is set up in several threads. */
+  /** What `threads.share` of the definition returned, for a layer that is set up in several threads. */
   readonly shared?: unknown
 }
 
@@ -110,6 +105,33 @@ export interface FilterInstance {
   close?(): MaybePromise<void>
 }
 
+/** What the threads that set a layer up have in common. */
+export interface Sharing<P extends Params = Params> {
+  /**
+   * Called once, before the threads start. Each thread gets a copy (structured clone), so return a seed, a
+   * descriptor or shared memory. Throw ConfigError where the values do not go with several threads.
+   */
+  share(values: Values<P>): MaybePromise<unknown>
+}
+
+/** A layer on the command line (nbdkit-probing(1)). */
+export interface CommandLine<P extends Params = Params> {
+  /**
+   * For `--dump-plugin`, which opens nothing: the callbacks beyond `open`, `size` and `read`, by the names
+   * that nbdkit has for them (`pwrite`, `can_multi_conn`).
+   */
+  readonly has?: readonly string[]
+  /** Further lines for `--dump-plugin`, `key=value`. */
+  readonly lines?: readonly string[]
+  /** The layer knows the flags of `-D`, and refuses those that it does not know. */
+  readonly takesDebugFlags?: boolean
+  /**
+   * For `--help` and `--dump-plugin`, where values are given. Leaves nothing behind. Throw ConfigError as
+   * `setup` does.
+   */
+  describe?(values: Values<P>, server: ServerContext): MaybePromise<Description>
+}
+
 interface Definition<P extends Params, Instance> {
   /** As on the command line: lower case, words joined by `-`. */
   readonly name: string
@@ -119,30 +141,13 @@ interface Definition<P extends Params, Instance> {
   /** `parallel` unless given. What `setup` returns may be stricter, where it depends on the values. */
   readonly concurrency?: Concurrency
   /**
-   * It may be set up in several threads, each of which serves some of the clients (`--workers`): it keeps
-   * nothing that they have to agree on, or keeps it in what `share` returns. False unless given.
+   * Lets several threads each set the layer up and serve some of the clients (`--workers`). `isolated`: the
+   * threads have nothing to agree on. An object: `shared` of each thread's server is what `share` returns.
+   * Unless given, one thread serves.
    */
-  readonly workers?: boolean
-  /**
-   * Called once, before several threads set the layer up: gives what they have in common. Each gets a copy
-   * (structured clone), so it is a seed, a descriptor, shared memory. Throw ConfigError where the values do
-   * not go with several threads.
-   */
-  share?(values: Values<P>): MaybePromise<unknown>
-  /**
-   * For `--dump-plugin`, which opens nothing: what its devices and what `setup` returns have beyond `open`,
-   * `size` and `read`, by nbdkit's names (`pwrite`, `can_multi_conn`).
-   */
-  readonly has?: readonly string[]
-  /** Further lines for `--dump-plugin`, `key=value`. */
-  readonly dumpLines?: readonly string[]
-  /** It knows debug flags, and says itself which it does not. */
-  readonly takesDebugFlags?: boolean
-  /**
-   * For `--help` and `--dump-plugin`, where values are given. It sets nothing up that stays. Throw
-   * ConfigError as `setup` does.
-   */
-  describe?(values: Values<P>, server: ServerContext): MaybePromise<Description>
+  readonly threads?: 'isolated' | Sharing<P>
+  /** What the program prints of the layer, and which of its options the layer takes. */
+  readonly commandLine?: CommandLine<P>
   /** Called once for each server. Throw ConfigError where the values do not go together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }
@@ -166,14 +171,37 @@ export interface Factory<Kind extends 'plugin' | 'filter', P extends Params> {
   readonly definition: Kind extends 'plugin' ? PluginDefinition<P> : FilterDefinition<P>
 }
 
-/** Makes a plugin. The values are parsed and checked when a server is set up, not here. */
-export function definePlugin<const P extends Params>(definition: PluginDefinition<P>): Factory<'plugin', P> {
-  return factory('plugin', definition)
+/** A definition whose `setup` returns an `Instance` without an unknown member, in its devices neither. */
+type Exactly<Definition extends { setup(...args: never[]): unknown }, Instance, Known> = Omit<
+  Definition,
+  'setup'
+> & { setup(...args: Parameters<Definition['setup']>): MaybePromise<Instance> } & Refused<
+    Excess<Instance, Known> | Excess<Opened<Instance>, DeviceInit>
+  >
+
+/** What no compiler could take for a function tells which name is unknown. */
+type Refused<Unknown> = [Unknown] extends [never]
+  ? unknown
+  : { readonly setup: `unknown member: ${Unknown & string}` }
+
+type Opened<Instance> = Instance extends { open(...args: never[]): infer Opened } ? Awaited<Opened> : never
+
+/**
+ * Makes a plugin. The values are parsed and checked when a server is set up, not here.
+ *
+ * @throws ConfigError where a member of the definition is missing, unknown or of the wrong type.
+ */
+export function definePlugin<const P extends Params, Instance extends PluginInstance>(
+  definition: Exactly<PluginDefinition<P>, Instance, PluginInstance>,
+): Factory<'plugin', P> {
+  return factory<'plugin', P>('plugin', definition)
 }
 
 /** Makes a filter. See {@link definePlugin}. */
-export function defineFilter<const P extends Params>(definition: FilterDefinition<P>): Factory<'filter', P> {
-  return factory('filter', definition)
+export function defineFilter<const P extends Params, Instance extends FilterInstance>(
+  definition: Exactly<FilterDefinition<P>, Instance, FilterInstance>,
+): Factory<'filter', P> {
+  return factory<'filter', P>('filter', definition)
 }
 
 function factory<Kind extends 'plugin' | 'filter', P extends Params>(
@@ -184,6 +212,11 @@ function factory<Kind extends 'plugin' | 'filter', P extends Params>(
   const make = (inputs: Inputs<P> = {} as Inputs<P>) => ({ kind, definition, inputs })
   return Object.assign(make, { kind, definition }) as unknown as Factory<Kind, P>
 }
+
+const definitionMembers = namesOf<PluginDefinition>({
+  ...{ name: true, description: true, params: true, concurrency: true, threads: true, commandLine: true },
+  setup: true,
+})
 
 /** Who writes JavaScript has no compiler that says so. */
 function checkDefinition(kind: string, definition: unknown): void {
@@ -203,6 +236,8 @@ function checkDefinition(kind: string, definition: unknown): void {
     throw new ConfigError(
       `${name}: it has no setup: add setup(values, server) { return { open(request) { … } } }`,
     )
+  const unknown = unknownMember(definition, definitionMembers)
+  if (unknown) throw new ConfigError(`${name}: ${define}: ${unknown}`)
 }
 
 function describe(value: unknown): string {

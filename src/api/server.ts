@@ -96,7 +96,10 @@ export interface Server extends AsyncDisposable {
   shutdown(options?: { readonly graceMs?: number }): Promise<void>
 }
 
-/** A callback of a layer has not settled, long after its connection was dropped. */
+/**
+ * A callback of a layer has not settled, long after its connection was dropped. Its `code` is `NBD_STUCK`.
+ */
 export class StuckError extends Error {
   override readonly name = 'StuckError'
+  readonly code = 'NBD_STUCK'
 }

@@ -2,6 +2,7 @@
 import type { BlockSize, Capabilities, Device, DeviceInit } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import type { MaybePromise } from '../api/maybe.js'
+import { namesOf, unknownMember } from '../api/members.js'
 import { allData, cacheByRead, thenFlush, withoutAllocation, zeroByWrite, zeroOr } from './emulate.js'
 import {
   type Boundary,
@@ -132,6 +133,16 @@ type Operation = Exclude<
   'size' | 'description' | 'rotational' | 'blockSize' | 'can' | 'contexts'
 >
 
+const canMembers = namesOf<Capabilities>({
+  ...{ write: true, flush: true, trim: true, extents: true, fastZero: true, multiConn: true },
+  ...{ zero: true, fua: true, cache: true },
+})
+const members = namesOf<Device>({
+  ...{ size: true, description: true, rotational: true, blockSize: true, can: true, contexts: true },
+  ...{ read: true, write: true, window: true, release: true, flush: true, trim: true, zero: true },
+  ...{ extents: true, cache: true, close: true },
+})
+
 /** What every device has. Who writes JavaScript has no compiler that says so. */
 function checkDevice(layer: string, init: unknown): DeviceInit {
   const wrong = (what: string) => new Error(`${layer}: ${what}`)
@@ -145,7 +156,12 @@ function checkDevice(layer: string, init: unknown): DeviceInit {
     throw wrong(`the size of the device is a ${typeof size}: expected a number of bytes`)
   if (!Number.isSafeInteger(size) || size < 0)
     throw wrong(`a size of ${size} bytes is not an integer from 0 to ${Number.MAX_SAFE_INTEGER}`)
-  return init as DeviceInit
+  const device = init as DeviceInit
+  const unknown = unknownMember(device, members)
+  if (unknown) throw wrong(`the device that open returned: ${unknown}`)
+  const unknownCan = device.can && unknownMember(device.can, canMembers)
+  if (unknownCan) throw wrong(`can of the device that open returned: ${unknownCan}`)
+  return device
 }
 
 function nothing(): void {}

@@ -2,8 +2,10 @@
 import { logMessageOf, stackLinesOf } from '../api/error-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
+import { namesOf, unknownMember } from '../api/members.js'
 import { resolveValues } from '../api/params.js'
-import type { Concurrency, Layer, OpenRequest, ServerContext } from '../api/plugin.js'
+import type { Concurrency, Layer, OpenRequest, PluginInstance, ServerContext } from '../api/plugin.js'
+import { inProcess, type ProcessContext } from '../api/process-context.js'
 import { type Link, openChain } from './open.js'
 import type { Running } from './running.js'
 
@@ -15,22 +17,26 @@ export interface Chain {
   readonly concurrency: Concurrency
 }
 
+export interface SetUpOptions {
+  readonly context: Partial<Omit<ServerContext, 'log' | 'shared'>>
+  readonly process?: Partial<ProcessContext>
+  readonly log: Log
+  readonly running: Running
+  /** Rejects when nobody waits any more for a layer that has not settled. */
+  readonly late?: Promise<never>
+  /** By layer, for a server that is one of several threads. */
+  readonly shared?: readonly unknown[]
+}
+
 /**
  * Sets up every layer, the plugin first.
  * Those already set up are ended when a later one refuses.
- *
- * @param late rejects when nobody waits for a layer any more that has not settled.
- * @param shared by layer, for a server that is one of several threads.
  *
  * @throws ConfigError, or what a layer threw.
  */
 export async function setUp(
   layers: readonly Layer[],
-  context: Partial<Omit<ServerContext, 'log' | 'shared'>>,
-  log: Log,
-  running: Running,
-  late?: Promise<never>,
-  shared: readonly unknown[] = [],
+  { context, process = {}, log, running, late, shared = [] }: SetUpOptions,
 ): Promise<Chain> {
   const links: Link[] = []
   try {
@@ -38,7 +44,7 @@ export async function setUp(
       const { definition } = layer
       const layerLog = log.child(definition.name)
       const values = resolveValues(definition.name, definition.params, layer.inputs)
-      const own = { ...noServer, ...context, log: layerLog, shared: shared[depth] }
+      const own = inProcess({ ...noServer, ...context, log: layerLog, shared: shared[depth] }, process)
       const setup = async () => definition.setup(values, own)
       const setting = running.at(depth).watch(definition.name, 'setup', setup())
       const instance = await inTime(setting, late).catch((error: unknown) => {
@@ -57,6 +63,11 @@ export async function setUp(
   }
 }
 
+const instanceMembers = namesOf<PluginInstance>({
+  ...{ concurrency: true, ready: true, accept: true, exports: true, defaultExport: true },
+  ...{ open: true, close: true },
+})
+
 /** A filter may leave all to the layer below, a plugin has nobody there. */
 function checkInstance({ kind, definition: { name } }: Layer, instance: unknown): void {
   if (typeof instance !== 'object' || instance === null)
@@ -68,6 +79,8 @@ function checkInstance({ kind, definition: { name } }: Layer, instance: unknown)
     throw new ConfigError(
       `${name}: what setup returned has no open: add open(request) { return { size, read } }`,
     )
+  const unknown = unknownMember(instance, instanceMembers)
+  if (unknown) throw new ConfigError(`${name}: what setup returned: ${unknown}`)
 }
 
 /** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
@@ -137,9 +150,6 @@ export function strictest(asked: readonly Concurrency[]): Concurrency {
 export const noServer: Omit<ServerContext, 'log' | 'shared'> = Object.freeze({
   readOnly: false,
   stopping: new AbortController().signal,
-  stdioSafe: true,
-  busyPollUs: 0,
-  debugFlags: [],
   shutdown() {},
 })
 

@@ -1,6 +1,7 @@
 /** The description of a plugin that depends on its parameters, such as a script or a shared object. */
 import { type Params, resolveValues } from '../api/params.js'
 import type { Description, PluginDefinition } from '../api/plugin.js'
+import { inProcess } from '../api/process-context.js'
 import { configure } from '../chain/configure.js'
 import { noServer } from '../chain/setup.js'
 import { messageLog } from '../lib/message-log.js'
@@ -20,12 +21,13 @@ export async function describePlugin(
   { verbose, debugFlags, readOnly }: Settings,
 ): Promise<Description | undefined> {
   const { definition } = found
-  if (definition.describe === undefined) return undefined
+  const { describe } = definition.commandLine ?? {}
+  if (describe === undefined) return undefined
   const { inputs } = configure(definition, [], [...found.words, ...words]).plugin
   if (isIncomplete(definition.params, inputs)) return undefined
   const values = resolveValues(definition.name, definition.params, inputs)
   const log = messageLog(verbose, complain).child(definition.name)
-  return definition.describe(values, { ...noServer, log, debugFlags, readOnly })
+  return describe(values, inProcess({ ...noServer, log, readOnly }, { debugFlags }))
 }
 
 function isIncomplete(params: Params, inputs: Readonly<Record<string, unknown>>): boolean {

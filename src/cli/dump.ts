@@ -66,28 +66,29 @@ function isInstalled(name: string): boolean {
  * The facts known before a plugin is set up (nbdkit-probing(1)), then those of the filters, innermost first.
  */
 export function dumpPlugin(plugin: Found, filters: readonly Found[], more?: Description): string {
-  const ofFilters = filters.toReversed().flatMap(({ definition: { name, dumpLines = [] }, path }) => {
-    return [`${name}_path=${path}`, `${name}_name=${name}`, ...dumpLines]
+  const ofFilters = filters.toReversed().flatMap(({ definition: { name, commandLine }, path }) => {
+    return [`${name}_path=${path}`, `${name}_name=${name}`, ...(commandLine?.lines ?? [])]
   })
   return [...pluginLines(plugin, more), ...ofFilters].join('\n')
 }
 
 function pluginLines({ definition, path, builtIn }: Found, more?: Description): string[] {
-  const { params, concurrency = 'parallel', has = [] } = definition
+  const { params, concurrency = 'parallel', commandLine = {} } = definition
+  const { has = [], lines: always } = commandLine
   const magic = Object.entries(params).find(([, param]) => param.magic)
   const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
   const keyOf = (line: string) => line.replace(/=.*/s, '')
   // Facts known with parameters replace those known without.
   const better = new Set((more?.lines ?? []).map(keyOf))
-  const ownLines = (definition.dumpLines ?? []).filter((line) => !better.has(keyOf(line)))
+  const ownLines = (always ?? []).filter((line) => !better.has(keyOf(line)))
   const said = [...ownLines, ...(more?.lines ?? [])]
   const saidKeys = new Set(said.map(keyOf))
   // Every plugin has the first three of these.
   const callbacks = [
     ...['description', 'open', 'get_size', 'pread', ...has],
     ...(takesKeys ? ['config', 'config_help'] : []),
-    ...(definition.dumpLines || definition.describe ? ['dump_plugin'] : []),
+    ...(always || commandLine.describe ? ['dump_plugin'] : []),
   ].toSorted((a, b) => order.indexOf(a) - order.indexOf(b))
   const saysWhatItHas = said.some((line) => line.startsWith('has_'))
   const lines = [

@@ -3,7 +3,7 @@
  * `--name value`, unique prefixes of long names, `-fv`, `-p1`, `-p 1`, and `--`, which ends the options.
  */
 import { ConfigError } from '../api/errors.js'
-import { orNearest } from './nearest.js'
+import { orNearest } from '../api/nearest.js'
 
 /** The facts about an option that the parser needs. */
 export interface OptionShape {

@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { absolutePath, fsPath, isUtf8 } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
+import { orNearest } from '../api/nearest.js'
 import type { FilterDefinition, PluginDefinition } from '../api/plugin.js'
 import { filters } from '../filters/catalog.js'
 import { shellQuote } from '../lib/shell-quote.js'
 import { plugins } from '../plugins/catalog.js'
 import { foreignPlugin, isDisk, scriptHint } from './foreign.js'
-import { orNearest } from './nearest.js'
 
 type Kind = 'plugin' | 'filter'
 type DefinitionOf<K extends Kind> = K extends 'plugin' ? PluginDefinition : FilterDefinition

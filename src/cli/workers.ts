@@ -42,7 +42,7 @@ export function workerCount({ workers, stdio }: Settings, layers: Configured): n
 
 /** Why only one thread can serve; undefined where several can. */
 function whyOne(layers: Configured): string | undefined {
-  const single = allLayers(layers).find(({ definition }) => definition.workers !== true)
+  const single = allLayers(layers).find(({ definition }) => definition.threads === undefined)
   if (single) return `${single.definition.name} cannot be served by several threads`
   return whyNoLibc()
 }
@@ -136,8 +136,8 @@ export class WorkerServer implements Served {
     const asleep = count < availableParallelism() ? {} : { busyPollUs: 0 }
     const settings = { ...asleep, ...this.#options.settings }
     const shared = await Promise.all(
-      allLayers(layers).map(({ definition, inputs }) =>
-        definition.share?.(resolveValues(definition.name, definition.params, inputs)),
+      allLayers(layers).map(({ definition: { name, params, threads }, inputs }) =>
+        typeof threads === 'object' ? threads.share(resolveValues(name, params, inputs)) : undefined,
       ),
     )
     const inherited = inheritedAtStart()

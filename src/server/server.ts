@@ -30,17 +30,20 @@ import { safeLog } from '../lib/safe-log.js'
 import { safeController } from '../lib/safe-signal.js'
 import { widen } from '../lib/socket-descriptor.js'
 import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
+import { checkOptions, checkTarget } from './arguments.js'
 import { type Listener, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
 
 /**
  * Makes a server. It does nothing until `ready`, `listen` or `serve`.
  *
+ * @throws ConfigError where an option is unknown, missing or of the wrong type.
  * @example
  * await using server = createServer({ plugin: memory({ size: '1G' }) })
  * await server.listen({ port: 0 })
  */
 export function createServer(options: ServerOptions): Server {
+  checkOptions(options)
   return new NbdServer(options)
 }
 
@@ -119,6 +122,7 @@ class NbdServer implements Server {
   }
 
   async listen(target: ListenTarget): Promise<void> {
+    checkTarget(target)
     await this.ready()
     if (this.#stopping) return
     const { keepAlive } = this.#options
@@ -159,10 +163,10 @@ class NbdServer implements Server {
   async #setUp(): Promise<void> {
     const { plugin, filters = [], readOnly = false, threads = inFlightMax } = this.#options
     const { busyPollUs = defaultBusyPollUs, shared = [] } = this.#options
-    const { stdioSafe = true, debugFlags = [] } = this.#options
     const stopping = this.#abort.signal
     const shutdown = () => this.#askForShutdown()
-    const context = { readOnly, stopping, stdioSafe, busyPollUs, debugFlags, shutdown }
+    const { stdioSafe = true, debugFlags = [] } = this.#options
+    const process = { stdioSafe, busyPollUs, debugFlags }
     const late = new Promise<never>((_, reject) => {
       this.#giveUpSetUp = reject
     })
@@ -172,7 +176,10 @@ class NbdServer implements Server {
         throw new ConfigError(`threads: ${threads} is not an integer from 1 on`)
       if (!(busyPollUs >= 0 && busyPollUs <= busyPollUsMax))
         throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
-      this.#chain = await setUp([...filters, plugin], context, this.#log, this.#running, late, shared)
+      this.#chain = await setUp([...filters, plugin], {
+        context: { readOnly, stopping, shutdown },
+        ...{ process, log: this.#log, running: this.#running, late, shared },
+      })
       this.#refuseStrict(this.#chain)
       this.#enter('configured')
       await makeReady(this.#chain, readOnly, this.#running, late)

@@ -19,7 +19,11 @@ export async function openDevice(
   const running = new Running()
   const readOnly = request.readOnly ?? false
   const shutdown = request.onShutdown ?? (() => {})
-  const chain = await setUp([...filters, plugin], { readOnly, shutdown }, silentLog, running)
+  const chain = await setUp([...filters, plugin], {
+    context: { readOnly, shutdown },
+    log: silentLog,
+    running,
+  })
   const { links } = chain
   const defaults = { exportName: '', readOnly, tls: false, connection: noConnection }
   try {

@@ -146,9 +146,11 @@ describe('with extended headers', () => {
     code === 'ENOTSUP' || (code === 'EOVERFLOW' && command !== 'read') ? 'EINVAL' : code
   for (const command of everyCommand.filter((name) => name !== 'an unknown command'))
     test(`${command} is answered once with whatever error the device has for it`, async (t) => {
+      // ENOTSUP from zero is no failure: the zeroes are written.
+      const given = codes.filter((code) => command !== 'zero' || code !== 'ENOTSUP')
       let count = 0
       const fail = () => {
-        const code = codes[count++ % codes.length]
+        const code = given[count++ % given.length]
         throw Object.assign(new Error('it fails'), { code })
       }
       const device = {
@@ -164,11 +166,11 @@ describe('with extended headers', () => {
       const range: [number, number] = command === 'flush' ? [0, 0] : [512, 512]
       const errors = await errorsOf(
         client,
-        codes.map(() => request(command, ...range)),
+        given.map(() => request(command, ...range)),
       )
       assert.deepEqual(
         errors.map(errorName),
-        codes.map((code) => told(command, code)),
+        given.map((code) => told(command, code)),
       )
     })
 

@@ -35,7 +35,7 @@ export default defineFilter({
     open: param.delay({ default: 0, keys: ['delay-open'], doc: 'Delay before an export is opened.' }),
     close: param.delay({ default: 0, keys: ['delay-close'], doc: 'Delay of a graceful close.' }),
   },
-  workers: true,
+  threads: 'isolated',
   setup({ changes, write = changes, zero = changes, trim = changes, fastZero, ...delays }, { stopping }) {
     return {
       async open(request, next) {

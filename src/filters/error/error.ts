@@ -58,7 +58,7 @@ export default defineFilter({
     cacheRate: rate('cache'),
     cacheFile: file('cache'),
   },
-  workers: true,
+  threads: 'isolated',
   setup(values) {
     /** Makes an operation fail. Where it never fails, returns the operation itself. */
     const failing = <A extends unknown[], R>(

@@ -10,9 +10,11 @@ const numberMax = 2 ** 31 - 1
 export default defineFilter({
   name: 'exitwhen',
   description: 'stops the server, once it is idle, when a file, pipe, process or script says so',
-  dumpLines: ['file_created', 'file_deleted', 'process_exits', 'pipe_closed', 'script'].map(
-    (event) => `exitwhen_${event}=yes`,
-  ),
+  commandLine: {
+    lines: ['file_created', 'file_deleted', 'process_exits', 'pipe_closed', 'script'].map(
+      (event) => `exitwhen_${event}=yes`,
+    ),
+  },
   params: {
     fileCreated: param.path({
       keys: ['exit-when-file-created'],

@@ -21,7 +21,7 @@ export default defineFilter({
       doc: 'Whether the disk is flushed when a client goes.',
     }),
   },
-  workers: true,
+  threads: 'isolated',
   setup: ({ mode, flushOnClose }) => ({
     async open(request, next) {
       const device = await next(request)

@@ -219,13 +219,13 @@ test('log shows what a client asked, not what it is emulated with', async (t) =>
   ])
 })
 
-test('log answers at once over a synchronous device, its lines being in the file', async (t) => {
+test('log answers at once over a synchronous device, however long its file takes', async (t) => {
   const { file, lines } = await logFile(t)
   const device = await openDevice(ram(), [log({ file })])
   assert.equal(isPromise(device.write(0, data, no)), false)
-  assert.equal((await lines()).at(-1), 'connection=1 ...Write id=1 return=0')
   assert.equal(isPromise(device.extents(0, 512)), false)
   await device.close()
+  assert.ok((await lines()).includes('connection=1 ...Write id=1 return=0'))
 })
 
 test('log shows when each of several requests ended', async (t) => {
@@ -252,7 +252,7 @@ test('log shows when each of several requests ended', async (t) => {
 /** A server whose connections share the log. */
 async function serve(t: TestContext, filter: ReturnType<typeof log>, server = silentLog) {
   const running = new Running()
-  const chain = await setUp([filter, ram()], { readOnly: false, shutdown() {} }, server, running)
+  const chain = await setUp([filter, ram()], { context: {}, log: server, running })
   await makeReady(chain, false, running)
   const { links } = chain
   let ended: Promise<void> | undefined

@@ -60,7 +60,7 @@ async function start(inputs: Inputs, { can, concurrency, flush, without }: DiskO
   })
   const running = new Running()
   const context = { readOnly: false, shutdown() {} }
-  const chain = await setUp([multiConn(inputs), plugin()], context, silentLog, running)
+  const chain = await setUp([multiConn(inputs), plugin()], { context, log: silentLog, running })
   await makeReady(chain, false, running)
   return {
     calls,
@@ -380,7 +380,7 @@ test('multi-conn-mode=emulate shows every client what any of them wrote and flus
       const random = seeded(seed)
       const running = new Running()
       const layers = [multiConn({ mode: 'emulate', trackDirty }), caching(8)]
-      const { links } = await setUp(layers, { readOnly: false, shutdown() {} }, silentLog, running)
+      const { links } = await setUp(layers, { context: {}, log: silentLog, running })
       const request = { exportName: '', readOnly: false, tls: false, connection: noConnection }
       const open = () => openChain(links, request, running)
       const clients = [await open(), await open(), await open()]

@@ -13,7 +13,7 @@ export default defineFilter({
       doc: 'What becomes of a cache request.',
     }),
   },
-  workers: true,
+  threads: 'isolated',
   setup: ({ mode }) => ({
     async open(request, next) {
       const device = await next(request)

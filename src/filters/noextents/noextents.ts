@@ -5,7 +5,7 @@ export default defineFilter({
   name: 'noextents',
   description: 'reports the whole disk as data',
   params: {},
-  workers: true,
+  threads: 'isolated',
   setup: () => ({
     async open(request, next) {
       const device = await next(request)

@@ -5,6 +5,6 @@ export default defineFilter({
   name: 'nofilter',
   description: 'passes every request on, unchanged',
   params: {},
-  workers: true,
+  threads: 'isolated',
   setup: () => ({}),
 })

@@ -19,7 +19,7 @@ export default defineFilter({
       doc: 'What becomes of one that must be fast or fail.',
     }),
   },
-  workers: true,
+  threads: 'isolated',
   setup: ({ mode, fast }) => ({
     async open(request, next) {
       const device = await next(request)

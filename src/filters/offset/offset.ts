@@ -11,7 +11,7 @@ export default defineFilter({
     offset: param.size({ default: 0, doc: 'Where the range starts.' }),
     range: param.size({ doc: 'Length of the range; to the end of the disk unless given.' }),
   },
-  workers: true,
+  threads: 'isolated',
   setup: ({ offset, range }) => ({
     async open(request, next) {
       const device = await next(request)

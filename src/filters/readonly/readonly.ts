@@ -16,7 +16,7 @@ export default defineFilter({
       doc: 'The disk is read-only while this file exists; always, unless given.',
     }),
   },
-  workers: true,
+  threads: 'isolated',
   setup: ({ file }) => ({
     async open(request, next) {
       if (file === undefined) {

@@ -17,7 +17,7 @@ export default defineFilter({
       doc: 'How long a client may stay; 0: as long as it likes.',
     }),
   },
-  workers: true,
+  threads: 'isolated',
   setup({ limit }) {
     if (limit === 0) return {}
     return {

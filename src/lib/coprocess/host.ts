@@ -4,6 +4,7 @@ import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
 import { whyNotInherited } from '../../api/inherited.js'
 import type { Setting } from '../../api/params.js'
 import type { Concurrency, Description, PluginInstance, ServerContext } from '../../api/plugin.js'
+import { processOf } from '../../api/process-context.js'
 import { readThreadModel } from '../methods/answers.js'
 import {
   configureBy,
@@ -48,6 +49,7 @@ class Host implements Methods {
 
   constructor(options: HostOptions) {
     const { name, command, args, server, settings } = options
+    const { stdioSafe, busyPollUs } = processOf(server)
     this.#options = options
     this.name = name
     this.#coprocess = new Coprocess({
@@ -55,11 +57,11 @@ class Host implements Methods {
       args,
       env: { ...process.env, NBDKIT_TS_PID: String(process.pid) },
       speaks: 'descriptor',
-      stdioSafe: server.stdioSafe,
+      stdioSafe,
       descriptors: passwordDescriptors(settings),
       name,
       log: server.log,
-      busyPollUs: server.busyPollUs,
+      busyPollUs,
       events: {
         shutdown: () => server.shutdown(),
         disconnect: (handle, force) => this.#clients.get(handle)?.disconnect(force),
@@ -88,7 +90,8 @@ class Host implements Methods {
   /** @throws ConfigError where the plugin cannot be loaded. */
   async load(): Promise<void> {
     const { file, server, debugFlags: flags, endsEarly } = this.#options
-    const words = [file, server.log.debugging, server.readOnly, server.stdioSafe, ...flags].map(String)
+    const { stdioSafe } = processOf(server)
+    const words = [file, server.log.debugging, server.readOnly, stdioSafe, ...flags].map(String)
     let output: Outcome['output']
     try {
       ;({ output } = await this.call('load', words))

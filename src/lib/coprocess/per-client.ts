@@ -1,5 +1,6 @@
 /** A coprocess for each client: a script that stays alive. */
 import type { ServerContext } from '../../api/plugin.js'
+import { processOf } from '../../api/process-context.js'
 import type { Opener } from '../methods/instance.js'
 import type { Methods } from '../methods/methods.js'
 import { watchFor } from '../scripts/unwanted.js'
@@ -9,7 +10,7 @@ export interface PerClientOptions {
   readonly file: string
   /** The value of the script's variable `tmpdir`. */
   readonly directory: string
-  readonly server: Pick<ServerContext, 'shutdown' | 'stopping' | 'log' | 'busyPollUs'>
+  readonly server: ServerContext
 }
 
 /** The only handle: the script has one client. */
@@ -29,7 +30,7 @@ export function openCoprocess({ file, directory, server }: PerClientOptions): Op
       stdioSafe: true,
       name: file,
       log: server.log,
-      busyPollUs: server.busyPollUs,
+      busyPollUs: processOf(server).busyPollUs,
       events: {
         shutdown: () => server.shutdown(),
         disconnect: (_, force) => connection.disconnect(force),

@@ -13,8 +13,20 @@ import { parse } from './parse.js'
 export default definePlugin({
   name: 'data',
   description: 'a disk in memory with the bytes that the command line says',
-  has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'extents', 'cache'],
-  dumpLines: ['mlock=no', 'zstd=no', 'data_base64=yes'],
+  commandLine: {
+    has: [
+      'can_fast_zero',
+      'can_fua',
+      'can_multi_conn',
+      'pwrite',
+      'flush',
+      'trim',
+      'zero',
+      'extents',
+      'cache',
+    ],
+    lines: ['mlock=no', 'zstd=no', 'data_base64=yes'],
+  },
   params: {
     data: param.string({
       magic: true,

@@ -18,21 +18,22 @@ const methodParams = Object.fromEntries(
 export default definePlugin({
   name: 'eval',
   description: 'scripts on the command line, one for each method',
-  has: scriptCallbacks,
-  dumpLines: scriptLines,
+  commandLine: {
+    has: scriptCallbacks,
+    lines: scriptLines,
+    async describe({ settings: _, ...scripts }, server) {
+      const directory = temporaryDirectory('nbdkiteval')
+      try {
+        return await describeScripts(load(scripts, directory.path, server))
+      } finally {
+        directory.remove()
+      }
+    },
+  },
   params: {
     ...methodParams,
     missing: param.string({ doc: 'The script for all methods that none is given for.' }),
     settings: param.settings({ keys: ['KEY'], default: [], doc: 'Given to the script "config".' }),
-  },
-
-  async describe({ settings: _, ...scripts }, server) {
-    const directory = temporaryDirectory('nbdkiteval')
-    try {
-      return await describeScripts(load(scripts, directory.path, server))
-    } finally {
-      directory.remove()
-    }
   },
 
   async setup({ settings, ...scripts }, server) {

@@ -12,8 +12,7 @@ import { definePlugin } from '../../api/plugin.js'
 export default definePlugin({
   name: 'example2',
   description: 'serves a file, read-only: a plugin with a parameter, and a handle for each client',
-  has: ['close'],
-  dumpLines: ['example2_extra=hello'],
+  commandLine: { has: ['close'], lines: ['example2_extra=hello'] },
   params: {
     // The path is made absolute before the server can change its directory.
     file: param.path({ required: true, doc: 'The file to serve.' }),

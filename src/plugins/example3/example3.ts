@@ -15,8 +15,7 @@ import { definePlugin } from '../../api/plugin.js'
 export default definePlugin({
   name: 'example3',
   description: 'a temporary disk for each client: a plugin that can write and flush',
-  has: ['close', 'pwrite', 'flush'],
-  dumpLines: ['example3_extra=hello'],
+  commandLine: { has: ['close', 'pwrite', 'flush'], lines: ['example3_extra=hello'] },
   params: {
     size: param.size({ default: 100 * 1024 * 1024, doc: 'Size of the disk.' }),
   },

@@ -11,8 +11,7 @@ import { definePlugin } from '../../api/plugin.js'
 export default definePlugin({
   name: 'example4',
   description: 'a disk in memory, shared by all clients: a plugin to copy',
-  has: ['can_multi_conn', 'pwrite', 'flush', 'zero'],
-  dumpLines: ['example4_extra=hello'],
+  commandLine: { has: ['can_multi_conn', 'pwrite', 'flush', 'zero'], lines: ['example4_extra=hello'] },
   params: {
     // Because `size` is required, its type below is number without undefined. In code that uses the plugin,
     // `example4({})` does not compile. On the command line, a missing size is an error.

@@ -3,6 +3,7 @@ import { fsPath, textOfBytes } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { definePlugin, type PluginInstance } from '../../api/plugin.js'
+import { processOf } from '../../api/process-context.js'
 import { libc, whyNoLibc } from '../../lib/libc.js'
 import { Patience } from '../../lib/patience.js'
 import { DirectoryList, openNamed } from './directory.js'
@@ -17,21 +18,24 @@ const supported = ['blkdiscard', 'blkrotational', 'extents', 'falloc_fl_punch_ho
 export default definePlugin({
   name: 'file',
   description: 'serves a file, a block device, or the files of a directory',
-  has: [
-    'list_exports',
-    'close',
-    'is_rotational',
-    'can_fast_zero',
-    'can_fua',
-    'can_multi_conn',
-    'can_cache',
-    'pwrite',
-    'flush',
-    'trim',
-    'zero',
-    'extents',
-    'cache',
-  ],
+  commandLine: {
+    has: [
+      'list_exports',
+      'close',
+      'is_rotational',
+      'can_fast_zero',
+      'can_fua',
+      'can_multi_conn',
+      'can_cache',
+      'pwrite',
+      'flush',
+      'trim',
+      'zero',
+      'extents',
+      'cache',
+    ],
+    describe: () => ({ magicKey: 'file', lines: libc() ? supported.map((what) => `file_${what}=yes`) : [] }),
+  },
   params: {
     file: param.path({ magic: true, bytes: true, doc: 'The file or block device to serve.' }),
     dir: param.path({
@@ -55,14 +59,14 @@ export default definePlugin({
       doc: 'How clients are going to read.',
     }),
   },
-  workers: true,
-  describe: () => ({ magicKey: 'file', lines: libc() ? supported.map((what) => `file_${what}=yes`) : [] }),
-  async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, { log, busyPollUs }) {
+  threads: 'isolated',
+  async setup({ file, dir, fd, dirfd, cache, reduceMemoryPressure, fadvise }, server) {
+    const { log } = server
     refuseTwo({ file, dir, fd, dirfd })
     const library = libc()
     const options = {
       libc: library,
-      polledReads: library && busyPollUs > 0 ? new PolledReads(library) : undefined,
+      polledReads: library && processOf(server).busyPollUs > 0 ? new PolledReads(library) : undefined,
       log,
       fadvise,
       keepCached: cache === 'default' && !reduceMemoryPressure,

@@ -8,11 +8,11 @@ import { zeroes } from '../../api/zeroes.js'
 export default definePlugin({
   name: 'full',
   description: 'reads as zeroes, every write fails for want of space',
-  has: ['can_multi_conn', 'pwrite', 'trim', 'extents', 'cache'],
+  commandLine: { has: ['can_multi_conn', 'pwrite', 'trim', 'extents', 'cache'] },
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
   },
-  workers: true,
+  threads: 'isolated',
   setup({ size }) {
     const refuse = (what: string, offset: number, length: number): never => {
       throw new NbdError('ENOSPC', `${what} ${length} at ${offset}: the disk is full`)

@@ -11,8 +11,7 @@ const modes = ['exportname', 'base64exportname', 'address', 'time', 'uptime', 'c
 export default definePlugin({
   name: 'info',
   description: 'a disk that tells a client its export name, its address or the time',
-  has: ['can_multi_conn', 'cache'],
-  dumpLines: ['info_address=yes', 'info_base64=yes'],
+  commandLine: { has: ['can_multi_conn', 'cache'], lines: ['info_address=yes', 'info_base64=yes'] },
   params: {
     mode: param.oneOf(modes, {
       default: 'exportname',

@@ -7,8 +7,20 @@ import { openShared, reserveShared, type SharedMemory } from '../../lib/shared-m
 export default definePlugin({
   name: 'memory',
   description: 'a disk in memory, shared by all clients',
-  has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'extents', 'cache'],
-  dumpLines: ['mlock=no', 'zstd=no'],
+  commandLine: {
+    has: [
+      'can_fast_zero',
+      'can_fua',
+      'can_multi_conn',
+      'pwrite',
+      'flush',
+      'trim',
+      'zero',
+      'extents',
+      'cache',
+    ],
+    lines: ['mlock=no', 'zstd=no'],
+  },
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     allocator: param.oneOf(allocators, {
@@ -16,8 +28,7 @@ export default definePlugin({
       doc: 'Take memory for what is written, or reserve it for the whole disk.',
     }),
   },
-  workers: true,
-  share: ({ size }) => reserveShared(size),
+  threads: { share: ({ size }) => reserveShared(size) },
   setup({ size, allocator }, { shared }) {
     // Tracking the written pages would need to wait for the other threads, so all of the disk is data.
     const { operations } =

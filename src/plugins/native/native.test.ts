@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { Setting } from '../../api/params.js'
 import type { OpenRequest, ServerContext } from '../../api/plugin.js'
+import { inProcess, type ProcessContext } from '../../api/process-context.js'
 import { noConnection, noServer } from '../../chain/setup.js'
 import { NBD_CMD_READ, NBD_EIO } from '../../protocol/constants.js'
 import { createServer } from '../../server/server.js'
@@ -77,10 +78,15 @@ ${more.register ?? 'NBDKIT_REGISTER_PLUGIN (plugin)'}
 
 const request: OpenRequest = { exportName: 'one', readOnly: false, tls: false, connection: noConnection }
 
-async function setUp(plugin: string, settings: readonly Setting[] = [], more: Partial<ServerContext> = {}) {
+async function setUp(
+  plugin: string,
+  settings: readonly Setting[] = [],
+  more: Partial<ServerContext> = {},
+  process: Partial<ProcessContext> = {},
+) {
   const { log, errors, debugs } = keptLog()
   const values = { plugin, settings, restart: false }
-  const instance = await native.definition.setup(values, { ...noServer, log, ...more })
+  const instance = await native.definition.setup(values, inProcess({ ...noServer, log, ...more }, process))
   return { instance, errors, debugs }
 }
 
@@ -347,7 +353,7 @@ test('native sets the debug flags of its plugin, and says which there are not', 
 static void disk_load (void) { nbdkit_debug ("loud %d", test_debug_loud); }`
   const plugin = compile({ code, members: '.load = disk_load,' })
   const debugFlags = ['test.loud=3', 'test.quiet=1', 'other.flag=1']
-  const { instance, debugs, errors } = await setUp(plugin, [], { debugFlags })
+  const { instance, debugs, errors } = await setUp(plugin, [], {}, { debugFlags })
   assert.ok(debugs.includes('loud 3'))
   assert.deepEqual(
     errors.filter((text) => text.includes('-D')).map((text) => /-D \S+/.exec(text)?.[0]),

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { ConfigError } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
+import { processOf } from '../../api/process-context.js'
 import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 import { hostProgram } from './host-program.js'
 
@@ -10,7 +11,14 @@ import { hostProgram } from './host-program.js'
 export default definePlugin({
   name: 'native',
   description: 'a plugin that was compiled for nbdkit: C, C++, Rust, OCaml, Go',
-  takesDebugFlags: true,
+  commandLine: {
+    takesDebugFlags: true,
+    async describe(values, server) {
+      const host = await hostOf(values, server)
+      const described = await describeHosted(host)
+      return { ...described, lines: [`path=${host.file}`, ...described.lines] }
+    },
+  },
   params: {
     plugin: param.string({ required: true, magic: true, doc: 'The plugin: a shared object.' }),
     restart: param.boolean({
@@ -18,11 +26,6 @@ export default definePlugin({
       doc: 'When the process of the plugin has died, start another for the next client.',
     }),
     settings: param.settings({ keys: ['KEY'], default: [], doc: 'Given to the plugin.' }),
-  },
-  async describe(values, server) {
-    const host = await hostOf(values, server)
-    const described = await describeHosted(host)
-    return { ...described, lines: [`path=${host.file}`, ...described.lines] }
   },
   setup: async (values, server) => hosted(await hostOf(values, server)),
 })
@@ -39,7 +42,7 @@ async function hostOf({ plugin, restart, settings }: NativeValues, server: Serve
   if (!statSync(file).isFile()) throw new ConfigError(`native: ${plugin}: it is not a file`)
   const command = await hostProgram(process.platform, server.log)
   // Flags for nbdkit's own server do not apply here.
-  const debugFlags = server.debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
+  const debugFlags = processOf(server).debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
   const endsEarly = 'where the file is cut off, or for another system, copy or compile it again'
   return { name: plugin, command, args: [], file, settings, debugFlags, server, restart, endsEarly }
 }

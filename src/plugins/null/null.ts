@@ -7,11 +7,23 @@ import { zeroes } from '../../api/zeroes.js'
 export default definePlugin({
   name: 'null',
   description: 'discards what is written, reads as zeroes',
-  has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'extents', 'cache'],
+  commandLine: {
+    has: [
+      'can_fast_zero',
+      'can_fua',
+      'can_multi_conn',
+      'pwrite',
+      'flush',
+      'trim',
+      'zero',
+      'extents',
+      'cache',
+    ],
+  },
   params: {
     size: param.size({ default: 0, magic: true, doc: 'Size of the disk.' }),
   },
-  workers: true,
+  threads: 'isolated',
   setup({ size }) {
     return {
       open: () => ({

@@ -10,12 +10,14 @@ const pageBytes = 256 * 1024
 export default definePlugin({
   name: 'ones',
   description: 'discards what is written, reads as the byte 0xff or another',
-  has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'cache'],
+  commandLine: {
+    has: ['can_fast_zero', 'can_fua', 'can_multi_conn', 'pwrite', 'flush', 'trim', 'zero', 'cache'],
+  },
   params: {
     size: param.size({ default: 0, magic: true, doc: 'Size of the disk.' }),
     byte: param.int({ min: 0, max: 255, default: 0xff, doc: 'What every byte of the disk is.' }),
   },
-  workers: true,
+  threads: 'isolated',
   setup({ size, byte }) {
     const page = new Uint8Array(pageBytes).fill(byte)
     return {

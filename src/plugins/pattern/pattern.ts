@@ -16,7 +16,7 @@ const chosen = (upper: number | 'random') => (upper === 'random' ? randomInt(1, 
 export default definePlugin({
   name: 'pattern',
   description: 'a read-only disk whose every 8 bytes are their own offset',
-  has: ['can_multi_conn', 'cache'],
+  commandLine: { has: ['can_multi_conn', 'cache'] },
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     upper: {
@@ -26,8 +26,7 @@ export default definePlugin({
       check: (value: unknown) => (value === 'random' ? value : upperBits.check(value)),
     },
   },
-  workers: true,
-  share: ({ upper }) => chosen(upper),
+  threads: { share: ({ upper }) => chosen(upper) },
   setup({ size, upper }, { shared }) {
     const bytes = new GeneratedBytes(offsets((shared as number | undefined) ?? chosen(upper)))
     return {

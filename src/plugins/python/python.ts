@@ -11,9 +11,12 @@ import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 export default definePlugin({
   name: 'python',
   description: 'a plugin in Python',
-  /** Read without a script by programs that look for a suitable Python. */
-  get dumpLines() {
-    return interpreterLines()
+  commandLine: {
+    /** Read without a script by programs that look for a suitable Python. */
+    get lines() {
+      return interpreterLines()
+    },
+    describe: (values, server) => describeHosted(hostOf(values, server)),
   },
   params: {
     script: param.string({ required: true, magic: true, doc: 'The plugin: a file of Python 3.' }),
@@ -28,7 +31,6 @@ export default definePlugin({
       doc: 'Given to the function "config" of the plugin.',
     }),
   },
-  describe: (values, server) => describeHosted(hostOf(values, server)),
   setup: (values, server) => hosted(hostOf(values, server)),
 })
 

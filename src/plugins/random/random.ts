@@ -9,7 +9,7 @@ import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
 export default definePlugin({
   name: 'random',
   description: 'a disk of random bytes',
-  has: ['can_multi_conn', 'pwrite', 'trim', 'zero', 'cache'],
+  commandLine: { has: ['can_multi_conn', 'pwrite', 'trim', 'zero', 'cache'] },
   params: {
     size: param.size({ required: true, magic: true, doc: 'Size of the disk.' }),
     seed: param.int({
@@ -19,8 +19,7 @@ export default definePlugin({
     }),
     fast: param.boolean({ default: false, doc: 'Repeat one random sector, with its number in it.' }),
   },
-  workers: true,
-  share: ({ seed }) => seed ?? chosenByChance(),
+  threads: { share: ({ seed }) => seed ?? chosenByChance() },
   setup({ size, seed: given, fast }, { log, shared }) {
     const seed = given ?? (shared as number | undefined) ?? chosenByChance()
     if (log.debugging) log.debug(`seed=${seed}`)

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
+import { processOf } from '../../api/process-context.js'
 import { openCoprocess } from '../../lib/coprocess/per-client.js'
 import {
   configureBy,
@@ -20,8 +21,21 @@ import { whyNotRun } from '../../lib/why-not-run.js'
 export default definePlugin({
   name: 'sh',
   description: 'a script, or any other program, that is called for each request',
-  has: scriptCallbacks,
-  dumpLines: scriptLines,
+  commandLine: {
+    has: scriptCallbacks,
+    lines: scriptLines,
+    async describe({ script, settings }, server) {
+      const directory = temporaryDirectory('nbdkitsh')
+      try {
+        const methods = load(script, directory, server)
+        await configureBy(methods, 'load')
+        await giveSettingsIfAny(methods, settings)
+        return await describeScripts(methods, 'script')
+      } finally {
+        directory.remove()
+      }
+    },
+  },
   params: {
     script: param.string({
       required: true,
@@ -37,18 +51,6 @@ export default definePlugin({
       default: [],
       doc: 'Given to the method "config" of the script.',
     }),
-  },
-
-  async describe({ script, settings }, server) {
-    const directory = temporaryDirectory('nbdkitsh')
-    try {
-      const methods = load(script, directory, server)
-      await configureBy(methods, 'load')
-      await giveSettingsIfAny(methods, settings)
-      return await describeScripts(methods, 'script')
-    } finally {
-      directory.remove()
-    }
   },
 
   async setup({ script, coprocess, settings }, server) {
@@ -103,7 +105,7 @@ function whyUnusable(file: string): string | undefined {
 
 /** Reads the script from standard input and saves it to a file. */
 function inlineScript(directory: string, server: ServerContext): string {
-  if (!server.stdioSafe)
+  if (!processOf(server).stdioSafe)
     throw new ConfigError('sh: "-" reads the script from standard input, which with -s is the client')
   const file = join(directory, 'inline-script.sh')
   const text = readFileSync(0)

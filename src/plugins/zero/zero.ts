@@ -5,9 +5,9 @@ import { zeroes } from '../../api/zeroes.js'
 export default definePlugin({
   name: 'zero',
   description: 'a disk of no bytes',
-  has: ['can_multi_conn', 'cache'],
+  commandLine: { has: ['can_multi_conn', 'cache'] },
   params: {},
-  workers: true,
+  threads: 'isolated',
   setup: () => ({
     open: () => ({
       size: 0,
