@@ -13,7 +13,7 @@ import type { Row } from './row.js'
 import { rows } from './rows.js'
 import { cellsOf, heading, line, notMeasured } from './table.js'
 
-/** How long the load client runs each time. */
+/** How long the load client runs each time, in seconds. */
 const [fullSeconds, quickSeconds] = [0.5, 0.4]
 
 const say = (message: string) => console.log(`# ${message}`)
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
   if (options.save) say(`${writeQuick(kept)} is written`)
   say(`${((performance.now() - start) / 1000).toFixed(0)} s`)
   const isComplete = tellTheRest(results)
-  // What failed once was looked at again, three times in all.
+  // With `--check`, a row that failed once was measured again, three times in all.
   if (!isComplete && !options.check) process.exitCode = 1
 }
 
@@ -63,7 +63,7 @@ function settings({ pairs, quick }: Options): { pairs: number; seconds: number }
   return { pairs, seconds: quick ? quickSeconds : fullSeconds }
 }
 
-/** With what was kept; with `--check` what has lost much is measured again, to be sure. */
+/** Compares with the kept results. With `--check`, measures a row that has lost much again, to be sure. */
 async function compare(
   chosen: readonly Row[],
   results: readonly RowResult[],
@@ -80,7 +80,7 @@ async function compare(
   const now = ratiosByName(results)
   for (const row of chosen) {
     const old = then.get(row.name)
-    // One that could not be measured has lost everything.
+    // A row that could not be measured counts as a complete loss.
     const ratios = [now.get(row.name) ?? 0]
     if (!isLost(old, ratios[0])) continue
     while (ratios.length < runsToBeSure) {
@@ -97,7 +97,10 @@ function columns(name: string, cells: readonly string[], nameWidth: number): str
   return [name.padEnd(nameWidth), ...cells.map((cell) => cell.padStart(11))].join('')
 }
 
-/** What was not measured must not pass unnoticed. False where something failed, or all was skipped. */
+/**
+ * Reports rows that were not measured, so that they do not pass unnoticed. Returns false where something
+ * failed, or everything was skipped.
+ */
 function tellTheRest(results: readonly RowResult[]): boolean {
   const failed = results.filter((result) => result.failed !== undefined)
   const skipped = results.filter((result) => result.skipped !== undefined)

@@ -19,7 +19,7 @@ const svg = chart(
   rows,
 )
 
-/** Attributes of all elements of a class, as numbers. */
+/** The attributes of all elements of a class, as numbers. */
 function all(name: string, ...attributes: string[]): number[][] {
   const elements = svg.match(new RegExp(`<[^>]*class="${name}"[^>]*>`, 'g')) ?? []
   return elements.map((element) =>

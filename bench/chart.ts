@@ -1,4 +1,7 @@
-/** Ratios as bars, in SVG: from 1 to the median, on a scale on which twice and half are equally far. */
+/**
+ * Draws ratios as bars in SVG: from 1 to the median, on a logarithmic scale where twice and half are equally
+ * far.
+ */
 import { type RowResult, ratioOf } from './result.js'
 import type { Row } from './row.js'
 import type { Spread } from './statistics.js'
@@ -10,7 +13,7 @@ const top = 84
 const barHeight = 20
 const headingHeight = 36
 
-/** Colours for light and dark. What draws it without CSS gets the light ones. */
+/** Colours for light and dark. Viewers without CSS show the light ones. */
 const style = `
   text { font: 12px system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif; fill: #1f2328 }
   .title { font-size: 17px; font-weight: 600 }
@@ -85,7 +88,7 @@ function barsOf(row: Row, results: readonly RowResult[]): Bar[] {
 
 const ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
 
-/** Those within what is drawn, and one more at each end. */
+/** The ticks within the drawn range, and one more at each end. */
 function ticksOver(bars: readonly Bar[]): number[] {
   const least = Math.min(0.5, ...bars.map(({ ratio }) => ratio.min))
   const most = Math.max(2, ...bars.map(({ ratio }) => ratio.max))

@@ -1,24 +1,26 @@
-/** Figures of today beside those that were kept, and when they are so bad that something must be wrong. */
+/**
+ * Compares today's figures with the kept ones, and decides when they are so bad that something must be wrong.
+ */
 import { type RowResult, ratioOf } from './result.js'
 import { plain } from './table.js'
 
-/** Noise on shared machines comes to a quarter and more: only a loss beyond this factor is looked at. */
+/** Noise on shared machines reaches a quarter and more, so only a loss beyond this factor counts. */
 const grossFactor = 2
 
-/** And only when it comes every time. */
+/** A loss counts only if it occurs in this many runs. */
 export const runsToBeSure = 3
 
-/** Whether a ratio is so much lower that the row is worth another run. */
+/** True where a ratio is so much lower that the row deserves another run. */
 export function isLost(then: number | undefined, now: number | undefined): boolean {
   return then !== undefined && now !== undefined && now < then / grossFactor
 }
 
-/** Whether it is a gross loss: `now` has the ratio of each run. */
+/** True for a gross loss. `now` holds the ratio of each run. */
 export function isGrossLoss(then: number | undefined, now: readonly number[]): boolean {
   return now.length >= runsToBeSure && now.every((ratio) => isLost(then, ratio))
 }
 
-/** By name. Rows without a ratio are left out. */
+/** The ratios by row name, without rows that have none. */
 export function ratiosByName(rows: readonly RowResult[]): Map<string, number> {
   return new Map(
     rows.flatMap((row) => {
@@ -28,7 +30,7 @@ export function ratiosByName(rows: readonly RowResult[]): Map<string, number> {
   )
 }
 
-/** For each row of today: its name, the ratio then and now, and the change. */
+/** For each of today's rows: its name, the ratio then and now, and the change. */
 export function comparison(then: readonly RowResult[], now: readonly RowResult[]): string[][] {
   const [before, after] = [ratiosByName(then), ratiosByName(now)]
   return now.map(({ name }) => {

@@ -1,4 +1,4 @@
-/** Programs and files of a run. However it ends, none of them stays. */
+/** Programs and files of a run. None of them stays behind, however the run ends. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -11,7 +11,7 @@ const alive = new Set<ChildProcess>()
 const adopted = new Set<number>()
 const folders = new Set<string>()
 
-/** To be called once: from then on everything is cleaned up at the end, also at Ctrl-C. */
+/** Cleans everything up at the end, also after Ctrl-C. Call this once. */
 export function cleanUpAtTheEnd(): void {
   process.on('exit', () => {
     for (const child of alive) child.kill('SIGKILL')
@@ -20,12 +20,12 @@ export function cleanUpAtTheEnd(): void {
   })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(signal, () => process.exit(128 + constants.signals[signal]))
-  // The shell that npm puts between dies of a signal without passing it on.
+  // The shell that npm puts in between dies of a signal without passing it on.
   const parent = process.ppid
   setInterval(() => process.ppid === parent || process.exit(1), 500).unref()
 }
 
-/** A new folder of our own, which is gone at the end, or before with `removeFolder`. */
+/** Makes a new folder. It is removed at the end, or earlier with `removeFolder`. */
 export function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'nbdkit-ts-bench-'))
   folders.add(folder)
@@ -37,23 +37,23 @@ export function removeFolder(folder: string): void {
   folders.delete(folder)
 }
 
-/** A program that runs. */
+/** A running program. */
 export interface Child {
   readonly process: ChildProcess
   readonly pid: number
   readonly stdout: () => string
-  /** Resolves when it has ended, with what is wrong with that; undefined for status 0. */
+  /** Resolves when the program has ended: undefined for status 0, otherwise what went wrong. */
   readonly ended: Promise<string | undefined>
 }
 
-/** `path` is given to the system, `name` to the user. */
+/** Starts a program. `path` is for the system, `name` for messages. */
 export function launch(name: string, path: string, args: readonly string[]): Child {
   const child = spawn(path, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, LC_ALL: 'C.UTF-8' },
   })
   alive.add(child)
-  // It may end without reading its input.
+  // The program may end without reading its input.
   child.stdin.on('error', () => {})
   const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => {
     const chunks: Buffer[] = []
@@ -78,7 +78,7 @@ function lastLine(text: string): string {
   return line === '' ? '' : `: ${line}`
 }
 
-/** Runs a program that must end with status 0, and gives what it printed. */
+/** Runs a program that must end with status 0, and returns its output. */
 export async function run(
   name: string,
   path: string,
@@ -92,7 +92,7 @@ export async function run(
   return child.stdout()
 }
 
-/** Kills it when it takes too long. */
+/** Waits for the end of a program. Kills it when it takes too long. */
 async function within(child: Child, timeoutMs: number): Promise<string | undefined> {
   let isLate = false
   const timer = setTimeout(() => {
@@ -110,7 +110,7 @@ export async function stop(child: Child): Promise<void> {
   await within(child, 10_000)
 }
 
-/** Takes care of a program that went into the background, and gives what stops it. */
+/** Watches over a program that went into the background. Returns a function that stops it. */
 export function adopt(pid: number): () => Promise<void> {
   adopted.add(pid)
   return async () => {
@@ -125,11 +125,11 @@ function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {
-    // It has ended already.
+    // The process has ended already.
   }
 }
 
-/** One that has ended, and that nobody asked how, is a zombie. */
+/** A zombie counts as ended: it has ended, but its parent has not asked for its status. */
 function isAlive(pid: number): boolean {
   try {
     return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
@@ -138,7 +138,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Resolves with the first line that a program prints; rejects when it ends before. */
+/** Resolves with the first line of a program's output. Rejects when the program ends before. */
 export async function firstLine(child: Child, timeoutMs: number): Promise<string> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Drives a server with a client, once, and gives what came of it. */
+/** Drives a server with a client once, and returns the result. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { packageRoot } from '../tests/programs.js'
@@ -11,7 +11,7 @@ import { commandOf, type Server } from './servers.js'
 export interface Sample {
   /** In the unit of the row. */
   readonly figure: number
-  /** What the server did meanwhile, to share its time among; 0 where that says nothing. */
+  /** Requests during the run, to divide the server's CPU time by; 0 where that makes no sense. */
   readonly requests: number
 }
 
@@ -20,7 +20,7 @@ const loadProgram = join(packageRoot, 'dist', 'bench', 'load.js')
 
 type Of<Name extends Client['program']> = Extract<Client, { program: Name }>
 
-/** `source` is the path of what is copied into the disk, where something is. */
+/** `source` is the path of the image that is copied to the disk, where there is one. */
 export async function drive(row: Row, server: Server, source: string, seconds: number): Promise<Sample> {
   const { client } = row
   switch (client.program) {
@@ -38,17 +38,17 @@ export async function drive(row: Row, server: Server, source: string, seconds: n
   }
 }
 
-/** The load client, to fill a disk or to load a server. */
+/** Runs the load client, to fill a disk or to load a server. */
 export async function load(args: readonly string[], { uri }: Server): Promise<Sample> {
   const text = await run('load', process.execPath, [loadProgram, ...args, uri])
   const result = JSON.parse(text) as { perSecond: number; requests: number }
   return { figure: result.perSecond, requests: result.requests }
 }
 
-/** fio is given more time than the load client: its first requests are slow. */
+/** fio runs longer than the load client, because its first requests are slow. */
 const fioTimes = 1.6
 
-/** Of its time fio spends as little on the clock and on choosing blocks as it can. */
+/** Options that keep the time fio spends on the clock and on choosing blocks as low as possible. */
 const fioOptions = ['--group_reporting', '--norandommap', '--randrepeat=0', '--gtod_reduce=1']
 
 async function driveWithFio(args: readonly string[], { uri }: Server, seconds: number): Promise<Sample> {
@@ -58,7 +58,7 @@ async function driveWithFio(args: readonly string[], { uri }: Server, seconds: n
   return fioSample(text)
 }
 
-/** What fio prints may begin with warnings. */
+/** Parses the output of fio, which may begin with warnings. */
 export function fioSample(text: string): Sample {
   const { jobs } = JSON.parse(text.slice(text.indexOf('{'))) as {
     jobs: Record<'read' | 'write', { iops: number; total_ios: number }>[]
@@ -69,7 +69,7 @@ export function fioSample(text: string): Sample {
   return { figure: parts.reduce((sum, part) => sum + part.iops, 0), requests }
 }
 
-/** The whole life of the client, in seconds. */
+/** The client's whole run time, in seconds. */
 async function driveToTheEnd(
   { program, args, requests }: Of<'nbdcopy' | 'nbdinfo'>,
   { uri }: Server,
@@ -81,7 +81,7 @@ async function driveToTheEnd(
   return { figure: (performance.now() - start) / 1000, requests }
 }
 
-/** Memory of a server that was just started, in MiB. */
+/** Memory of a freshly started server, in MiB. */
 async function hold({ args, memory, settleMs }: Of<'hold'>, server: Server): Promise<Sample> {
   const before = memoryOf(server.pid).residentBytes
   const child = launch('load', process.execPath, [loadProgram, '--mode=hold', ...args, server.uri])
@@ -95,10 +95,10 @@ async function hold({ args, memory, settleMs }: Of<'hold'>, server: Server): Pro
   }
 }
 
-/** Starts in a row, so that one that was disturbed counts less. */
+/** Starts in a row, so that a single disturbed one counts less. */
 const starts = 4
 
-/** From the command to `true` having run, in milliseconds. */
+/** Time from the command until `true` has run, in milliseconds. */
 export async function startUp(contender: Contender, { args }: Row['disk']): Promise<Sample> {
   const [path, ...words] =
     contender === 'node -e 0'

@@ -49,7 +49,7 @@ export function parseOptions(args: readonly string[]): Options {
   return { words, quick, save, check, pairs, list, help }
 }
 
-/** @throws Error for a word that is in no name. */
+/** @throws Error for a word that no name contains. */
 export function choose(rows: readonly Row[], { words, quick }: Options): readonly Row[] {
   const all = quick ? rows.filter((row) => row.quick).map(withNbdkitOnly) : rows
   for (const word of words)
@@ -58,7 +58,7 @@ export function choose(rows: readonly Row[], { words, quick }: Options): readonl
   return words.length === 0 ? all : all.filter(({ name }) => words.some((word) => name.includes(word)))
 }
 
-/** There is no time for the servers of others. */
+/** Drops other servers from a row: there is no time for them. */
 function withNbdkitOnly(row: Row): Row {
   return { ...row, others: (row.others ?? []).filter((other) => programOf(other) === undefined) }
 }

@@ -1,4 +1,4 @@
-/** The client beside the bad ones: it reads 4 KiB at a time, and notes how long it waits for each. */
+/** The client beside the bad ones: reads 4 KiB at a time, and records how long each read takes. */
 import { NBD_CMD_DISC, NBD_CMD_READ } from '../src/protocol/constants.js'
 import { RawClient } from '../src/testing/raw-client.js'
 
@@ -8,7 +8,7 @@ export interface Waits {
   readonly worstMs: number
 }
 
-/** Connecting is a wait too: the first. */
+/** Connecting counts as the first wait. */
 export async function readFor(path: string, seconds: number): Promise<Waits> {
   const waitsMs: number[] = []
   const timed = async <T>(work: () => Promise<T>): Promise<T> => {

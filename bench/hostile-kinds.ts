@@ -1,4 +1,4 @@
-/** Bad clients, one kind each. Each goes on for as long as its process lives. */
+/** Bad clients, one kind each. Each goes on as long as its process lives. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_OPT_LIST } from '../src/protocol/constants.js'
@@ -11,7 +11,7 @@ const MiB = KiB * KiB
 
 export interface Kind {
   readonly name: string
-  /** One client. Resolves when it has come to where its kind of harm begins. */
+  /** Starts one client. Resolves when the client has begun to do its kind of harm. */
   begin(path: string, number: number): Promise<void>
 }
 
@@ -102,7 +102,7 @@ export const kinds: readonly Kind[] = [
   },
 ]
 
-/** The kernel refuses who comes while too many wait to be accepted: a bad client tries again. */
+/** The kernel refuses new connections while too many wait to be accepted. A bad client tries again. */
 async function connected(path: string): Promise<RawClient> {
   for (;;) {
     const socket = connect({ path, allowHalfOpen: true })
@@ -121,7 +121,7 @@ async function greeted(path: string): Promise<RawClient> {
       await client.greet()
       return client
     } catch {
-      // The server has closed it: the next one.
+      // The server has closed the connection: try the next.
     }
   }
 }
@@ -133,12 +133,12 @@ async function inTransmission(path: string): Promise<RawClient> {
       await client.go()
       return client
     } catch {
-      // The same.
+      // As above.
     }
   }
 }
 
-/** Until the server closes the connection. */
+/** Repeats `step` until the server closes the connection. */
 async function forEver(socket: Socket, step: (turn: number) => Promise<unknown>): Promise<void> {
   for (let turn = 0; !socket.destroyed && socket.writable; turn++) await step(turn)
 }

@@ -1,4 +1,4 @@
-/** The bad clients do what their names say, and the bench that counts what they cost ends by itself. */
+/** The bad clients do what their names say, and the benchmark that measures their cost ends by itself. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'

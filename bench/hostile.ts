@@ -1,4 +1,4 @@
-/** A thousand bad clients beside a good one: `npm run hostile -- --help` says what it does. */
+/** A thousand bad clients beside a good one: `npm run hostile -- --help` explains it. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ const backMsMax = 60_000
 interface Outcome {
   readonly waits: Waits
   readonly peakBytes: number
-  /** Until the server had as many files open as before, and served a new client. */
+  /** Time until the server had as few files open as before, and served a new client. */
   readonly backMs: number | undefined
 }
 
@@ -95,7 +95,7 @@ function pathOf({ uri }: Server): string {
   return address.path
 }
 
-/** Starts the bad clients, and gives what kills them all at once. */
+/** Starts the bad clients. Returns a function that kills them all at once. */
 async function crowd({ name }: Kind, path: string, clients: number): Promise<() => Promise<void>> {
   const program = fileURLToPath(new URL('hostile-crowd.js', import.meta.url))
   const child = launch('the crowd', process.execPath, [program, path, name, `${clients}`])

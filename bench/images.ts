@@ -1,4 +1,4 @@
-/** Images of disks, each made once, when a row first needs it. */
+/** Images of disks. Each is made once, when a row first needs it. */
 import { randomFillSync } from 'node:crypto'
 import { rmSync, writeSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
@@ -13,7 +13,7 @@ export class Images {
   readonly #folder = makeFolder()
   readonly #made = new Map<string, string>()
 
-  /** The path of an image like this. */
+  /** Returns the path of such an image. */
   async pathOf(image: Image): Promise<string> {
     const made = this.#made.get(image.name)
     if (made !== undefined) return made
@@ -23,7 +23,7 @@ export class Images {
     return path
   }
 
-  /** One that no other row needs: it is large. */
+  /** Removes an image that no other row needs, because it is large. */
   remove(image: Image): void {
     const path = this.#made.get(image.name)
     if (path === undefined) return
@@ -42,7 +42,7 @@ async function make(path: string, { bytes, holeBytes }: Image): Promise<void> {
     await file.truncate(bytes)
     if (holeBytes === undefined) {
       await fill(file, bytes)
-      // What is written back later would disturb what is measured then.
+      // Sync now: writeback later would disturb measurements.
       await file.datasync()
     } else await fillBetween(file, bytes, holeBytes)
   } finally {
@@ -50,7 +50,7 @@ async function make(path: string, { bytes, holeBytes }: Image): Promise<void> {
   }
 }
 
-/** No two MiB alike, and none of it zeroes. */
+/** Fills a file: no two MiB are alike, and none are zeroes. */
 async function fill(file: FileHandle, bytes: number): Promise<void> {
   const piece = randomFillSync(Buffer.alloc(MiB))
   for (let at = 0; at < bytes; at += MiB) {
@@ -60,24 +60,24 @@ async function fill(file: FileHandle, bytes: number): Promise<void> {
 }
 
 /**
- * Data first, then a hole as long. It is not written back, which takes minutes for a million pieces: whether
- * they are data does not depend on that.
+ * Writes data, then a hole of the same length, and so on. Does not sync, which takes minutes for a million
+ * pieces: the pieces count as data without it.
  */
 async function fillBetween({ fd }: FileHandle, bytes: number, holeBytes: number): Promise<void> {
   const piece = Buffer.alloc(holeBytes, 'data')
   for (let count = 0, at = 0; at < bytes; count++, at += 2 * holeBytes) {
     writeSync(fd, piece, 0, piece.length, at)
-    // Now and then a signal must get through.
+    // Let a signal through now and then.
     if (count % 4096 === 0) await turn()
   }
 }
 
-/** Brings all of a file into the page cache: what came before may have put it out. */
+/** Reads a whole file into the page cache, from which earlier runs may have evicted it. */
 export async function recall(path: string): Promise<void> {
   await run('dd', 'dd', [`if=${path}`, 'of=/dev/null', 'bs=1M', 'status=none'])
 }
 
-/** Puts a file out of the page cache, as dd(1) says how. */
+/** Evicts a file from the page cache, in the way dd(1) describes. */
 export async function forget(path: string): Promise<void> {
   await run('dd', 'dd', [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'])
 }

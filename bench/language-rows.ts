@@ -1,4 +1,7 @@
-/** Rows of plugins in other languages: the same file of the plugin for both, unless its name says more. */
+/**
+ * Rows of plugins in other languages. Both servers use the same plugin file, unless the row's name says
+ * otherwise.
+ */
 import { join } from 'node:path'
 import { nbdkitPlugin, packageRoot } from '../tests/programs.js'
 import { load } from './disks.js'
@@ -7,7 +10,7 @@ import { type Disk, perSecond, type Row } from './row.js'
 const example = (name: string) => join(packageRoot, 'examples', 'languages', name)
 const script = ['sh', example('disk.sh')]
 
-/** In nbdkit it is built in, and here in a process of its own. */
+/** nbdkit has this plugin built in. Here it runs in its own process. */
 const nativeMemory: Disk = {
   args: [nbdkitPlugin('memory'), '64M'],
   nbdkit: ['memory', '64M'],

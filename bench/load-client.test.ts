@@ -1,4 +1,4 @@
-/** The load client against our own server, and against servers that answer wrongly. */
+/** Tests the load client against our own server, and against servers that answer wrongly. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer as createSocketServer, type Socket } from 'node:net'
@@ -15,7 +15,7 @@ import { holdConnections, loadConnections, loadRequests } from './load-modes.js'
 import { parseTarget, type Target } from './load-wire.js'
 
 const mebibyte = 2 ** 20
-/** Ends by its count, not by the clock. */
+/** Ends after a count, not after a time. */
 const untimed = { connections: 1, warmUpMs: 0, lengthMs: 60_000 }
 
 function settings(mode: RequestMode, more: Partial<RequestSettings> = {}): RequestSettings {
@@ -23,7 +23,7 @@ function settings(mode: RequestMode, more: Partial<RequestSettings> = {}): Reque
   return { mode, ...usual, sequential: false, structured: false, ...more }
 }
 
-/** A disk in memory that counts what is asked of it. */
+/** A disk in memory that counts its requests. */
 async function counting(t: TestContext, failing = false) {
   const counts = { read: 0, write: 0, flush: 0, open: 0 }
   const written = new Map<number, number>()
@@ -162,7 +162,7 @@ describe('the load client fails', () => {
       const go = [encodeOptionReply(7, 3, encodeInfoExport(mebibyte, 1)), encodeOptionReply(7, 1)]
       let received = 0
       socket.on('data', ({ length }: Buffer) => {
-        // 4 bytes of flags, 16 of the option, and 6 of its data; then requests.
+        // 4 bytes of flags, 16 of the option, and 6 of its data. Requests follow.
         if (received < 26 && received + length >= 26) socket.write(Buffer.concat(go))
         else if (received >= 26) socket.end(bytes)
         received += length

@@ -1,6 +1,7 @@
 /**
- * A client that costs as little as it can, so that the server is what is measured: requests are built before,
- * all that may go goes in one write, replies are walked where they were received, and payloads are skipped.
+ * A client with the lowest possible cost, so that the measurement shows the server: requests are built in
+ * advance, all that can be sent goes in one write, replies are parsed where they were received, and payloads
+ * are skipped.
  */
 import { viewOf } from '../src/protocol/bytes.js'
 import {
@@ -22,23 +23,25 @@ export type RequestMode = keyof typeof types
 
 export interface RequestSettings {
   readonly mode: RequestMode
-  /** Bytes of each request. */
+  /** The size of each request, in bytes. */
   readonly blockBytes: number
-  /** From one offset to the next: as much as a block, or more to leave holes. */
+  /** The distance from one offset to the next: a block, or more to leave holes. */
   readonly stepBytes: number
   /** Requests in flight on each connection. */
   readonly depth: number
-  /** Offsets one after the other, else at random. */
+  /** Sequential offsets instead of random ones. */
   readonly sequential: boolean
   readonly structured: boolean
-  /** Requests of each connection, after which it ends. */
+  /** The number of requests of each connection, after which it ends. */
   readonly count: number
 }
 
-/** Payloads from here on are not in the batch: all requests send the same one, which stays in the cache. */
+/**
+ * Payloads from this size on are not in the batch. All requests send the same one, which stays in the cache.
+ */
 const sharedPayloadBytesMin = 32 * 1024
 
-/** Of all connections: one buffer stays in the cache. A larger one would gain nothing. */
+/** Shared by all connections: one buffer stays in the cache. A larger one would gain nothing. */
 const received = Buffer.allocUnsafe(256 * 1024)
 
 export class LoadClient {
@@ -46,34 +49,34 @@ export class LoadClient {
   readonly #tally: Tally
   readonly #wire: Wire
   readonly #view: DataView
-  /** Room for `depth` requests, one behind the other. Of each only cookie and offset change. */
+  /** Room for `depth` requests in a row. Only the cookie and the offset of each change. */
   readonly #batch: Buffer
   readonly #batchView: DataView
   readonly #strideBytes: number
-  /** Where all requests have the same payload: the requests of the batch one by one, and that payload. */
+  /** Where all requests share a payload: the single requests of the batch, and that payload. */
   readonly #shared: { readonly requests: readonly Buffer[]; readonly payload: Buffer } | undefined
-  /** What comes behind a simple reply. */
+  /** The length of the data after a simple reply. */
   readonly #payloadBytes: number
-  /** Slots that no request has; a cookie is the number of a slot. */
+  /** Slots without a request. A cookie is the number of a slot. */
   readonly #free: Uint32Array
   #freeCount: number
-  /** 1 while the request of this slot is in flight. */
+  /** 1 while the request of the slot is in flight. */
   readonly #busy: Uint8Array
   #blocks = 0
   #next = 0
   #random: number
   #unsent: number
   #isWriting = false
-  /** What is being received: whose reply it is, what is still to come, and whether it is the last of it. */
+  /** The reply being received: its slot, the bytes to come, and whether this is its last chunk. */
   #slot = 0
   #left = 0
   #isLast = true
-  /** The begin of a header that came in pieces. */
+  /** The start of a header that arrives in pieces. */
   readonly #header = Buffer.alloc(chunkBytes)
   readonly #headerView = viewOf(this.#header)
   #headerBytes = 0
 
-  /** `seed` keeps connections apart: no two ask for the same offsets. */
+  /** `seed` makes the offsets of each connection different. */
   constructor(target: Target, settings: RequestSettings, tally: Tally, seed: number) {
     const { mode, blockBytes, depth } = settings
     this.#settings = settings
@@ -99,7 +102,7 @@ export class LoadClient {
     this.#unsent = settings.count
   }
 
-  /** From connecting to the transmission phase. */
+  /** Goes from connecting to the transmission phase. */
   async open(): Promise<void> {
     const { blockBytes, stepBytes, structured } = this.#settings
     await this.#wire.open({ structured, receive: (length) => this.#receive(length) })
@@ -108,13 +111,13 @@ export class LoadClient {
       throw new Error(`the disk has ${this.#wire.size} bytes: fewer than a request, ${blockBytes}`)
   }
 
-  /** Resolves when the time is over and all is answered; rejects for any answer that is wrong. */
+  /** Resolves when the time is over and everything is answered. Rejects on any wrong reply. */
   run(): Promise<void> {
     this.#goOn()
     return this.#wire.closed
   }
 
-  /** Sends what may be sent, or ends when that was all. */
+  /** Sends as much as possible, or ends when everything was sent and answered. */
   #goOn(): void {
     if (this.#tally.isOver) this.#unsent = 0
     if (this.#unsent > 0) this.#send()
@@ -165,7 +168,7 @@ export class LoadClient {
       this.#next = block + 1 === this.#blocks ? 0 : block + 1
       return block
     }
-    // xorshift32: enough to be at random, and costs nothing.
+    // xorshift32: random enough, and costs nothing.
     this.#random ^= this.#random << 13
     this.#random ^= this.#random >>> 17
     this.#random ^= this.#random << 5
@@ -190,7 +193,7 @@ export class LoadClient {
     this.#tally.done++
   }
 
-  /** Decodes a header, or keeps the part of it that is there; gives where it goes on. */
+  /** Decodes a header, or keeps the received part of it. Returns the position to go on from. */
   #takeHeader(at: number, length: number): number {
     if (this.#headerBytes === 0 && length - at >= chunkBytes) return at + this.#decode(this.#view, at)
     const whole = this.#headerBytes >= simpleReplyBytes ? chunkBytes : simpleReplyBytes
@@ -198,14 +201,14 @@ export class LoadClient {
     received.copy(this.#header, this.#headerBytes, at, end)
     this.#headerBytes += end - at
     if (this.#headerBytes < whole) return end
-    // The header of a chunk has four bytes more, which may not be there yet.
+    // The header of a chunk has four more bytes, which may not have arrived.
     if (whole < chunkBytes && this.#header.readUInt32BE(0) === NBD_STRUCTURED_REPLY_MAGIC) return end
     this.#headerBytes = 0
     this.#decode(this.#headerView, 0)
     return end
   }
 
-  /** Gives how long the header is. */
+  /** Returns the length of the header. */
   #decode(view: DataView, at: number): number {
     const magic = view.getUint32(at)
     const isSimple = magic === NBD_SIMPLE_REPLY_MAGIC

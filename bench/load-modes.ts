@@ -1,4 +1,4 @@
-/** What the load client does: requests, connections made over and over, and connections that only stand. */
+/** The modes of the load client: requests, repeated connections, and idle connections. */
 import { NBD_CMD_READ } from '../src/protocol/constants.js'
 import { encodeRequest } from '../src/testing/raw-client.js'
 import { LoadClient, type RequestSettings } from './load-client.js'
@@ -12,17 +12,17 @@ export interface Times {
 }
 
 export interface LoadResult {
-  /** All that was done, also in the warm-up. */
+  /** All work done, including the warm-up. */
   readonly requests: number
   readonly seconds: number
   /** After the warm-up. */
   readonly perSecond: number
 }
 
-/** A handshake needs no more at once. */
+/** Enough for a handshake. */
 const received = Buffer.allocUnsafe(4096)
 
-/** Requests on some connections, until the time or their count is over and all is answered. */
+/** Sends requests on some connections until the time or the count is over and everything is answered. */
 export async function loadRequests(
   target: Target,
   settings: RequestSettings,
@@ -39,7 +39,7 @@ export async function loadRequests(
   return resultOf(tally)
 }
 
-/** Connects, opens the export and disconnects, over and over, as some clients at once. */
+/** Connects, opens the export and disconnects repeatedly, as several clients at once. */
 export async function loadConnections(target: Target, { connections, ...times }: Times): Promise<LoadResult> {
   const tally = new Tally(times.warmUpMs, times.lengthMs)
   tally.start()
@@ -58,8 +58,8 @@ export async function loadConnections(target: Target, { connections, ...times }:
 }
 
 /**
- * Connections that have opened the export and stand. With `reads` each has asked for so many blocks, and
- * takes no answer.
+ * Opens the export on several connections and keeps them idle. With `reads`, each connection requests that
+ * many blocks and takes no reply.
  */
 export async function holdConnections(
   target: Target,
@@ -67,7 +67,7 @@ export async function holdConnections(
 ): Promise<Wire[]> {
   const { connections, reads, blockBytes } = settings
   const wires: Wire[] = []
-  // Not all at once: the backlog of a listening socket is short.
+  // One after the other: the backlog of a listening socket is short.
   while (wires.length < connections) {
     const wire = new Wire(target, received)
     await wire.open({ structured: false, receive: reads > 0 ? () => {} : refuse })

@@ -1,15 +1,15 @@
-/** What all connections of a load client count together, and when their time is over. */
+/** The common count of all connections of a load client, and the end of its time. */
 export class Tally {
-  /** Requests that were answered, or connections that were made. */
+  /** Answered requests, or connections made. */
   done = 0
-  /** No more is to be begun. */
+  /** True when no more work should start. */
   isOver = false
   readonly #warmUpMs: number
   readonly #lengthMs: number
   #countFromMs = Number.POSITIVE_INFINITY
   #counted: { readonly sinceMs: number; readonly before: number } | undefined
 
-  /** What is done in the first `warmUpMs` does not count: both sides compile their code then. */
+  /** Work in the first `warmUpMs` does not count, because both sides compile their code then. */
   constructor(warmUpMs: number, lengthMs: number) {
     this.#warmUpMs = warmUpMs
     this.#lengthMs = lengthMs
@@ -20,14 +20,14 @@ export class Tally {
     this.look(nowMs)
   }
 
-  /** Looks at the clock. */
+  /** Checks the clock. */
   look(nowMs = performance.now()): void {
     if (nowMs < this.#countFromMs) return
     this.#counted ??= { sinceMs: nowMs, before: this.done }
     if (nowMs >= this.#countFromMs + this.#lengthMs) this.isOver = true
   }
 
-  /** What was counted, when all is answered. */
+  /** The counted work, once everything is answered. */
   result(nowMs = performance.now()): { counted: number; seconds: number } {
     const { sinceMs, before } = this.#counted ?? { sinceMs: nowMs, before: this.done }
     return { counted: this.done - before, seconds: (nowMs - sinceMs) / 1000 }

@@ -1,4 +1,4 @@
-/** One connection of the load client: a socket that receives into one buffer, and the handshake on it. */
+/** One connection of the load client: a socket that receives into one buffer, and its handshake. */
 import { connect, type Socket } from 'node:net'
 import { ByteQueue } from '../src/protocol/byte-queue.js'
 import { getUint64, viewOf } from '../src/protocol/bytes.js'
@@ -20,13 +20,13 @@ import { optionHeaderBytes } from '../src/protocol/handshake.js'
 import { optionBytesMax } from '../src/protocol/limits.js'
 import { encodeRequest, infoData } from '../src/testing/raw-client.js'
 
-/** Where a server listens, and the name of one of its exports. */
+/** The address of a server, and the name of one of its exports. */
 export interface Target {
   readonly address: { readonly path: string } | { readonly port: number; readonly host: string }
   readonly exportName: string
 }
 
-/** Takes `nbd://HOST:PORT/NAME` and `nbd+unix:///NAME?socket=PATH` apart. */
+/** Parses `nbd://HOST:PORT/NAME` and `nbd+unix:///NAME?socket=PATH`. */
 export function parseTarget(uri: string): Target {
   const url = URL.canParse(uri) ? new URL(uri) : undefined
   const exportName = decodeURIComponent(url?.pathname.replace(/^\/+/, '') ?? '')
@@ -37,18 +37,18 @@ export function parseTarget(uri: string): Target {
   throw new Error(`"${uri}" is no URI of a server: expected nbd://HOST:PORT or nbd+unix:///?socket=PATH`)
 }
 
-/** Gets what was received: the first `length` bytes of the buffer. They are gone when it returns. */
+/** Receives the first `length` bytes of the buffer, which are valid only until it returns. */
 export type Receive = (length: number) => void
 
 const disconnect = encodeRequest({ type: NBD_CMD_DISC })
 
 export class Wire {
   readonly socket: Socket
-  /** What `receive` reads from. */
+  /** The buffer that `receive` reads from. */
   readonly buffer: Buffer
-  /** Resolves when the connection was closed after `disconnect`, rejects when anything else ends it. */
+  /** Resolves when the connection was closed after `disconnect`. Rejects when anything else ends it. */
   readonly closed: Promise<void>
-  /** Size of the export, once it is open. */
+  /** The size of the export, once it is open. */
   size = 0
   readonly #target: Target
   readonly #queue = new ByteQueue()
@@ -56,7 +56,7 @@ export class Wire {
   #failure: Error | undefined
   #isEnding = false
 
-  /** Connections may share a buffer: what is in it is looked at before the next one receives. */
+  /** Connections may share a buffer: its content is processed before the next connection receives. */
   constructor(target: Target, buffer: Buffer) {
     this.#target = target
     this.buffer = buffer
@@ -78,7 +78,7 @@ export class Wire {
         else resolve()
       })
     })
-    // Who waits for the handshake is told by that.
+    // Callers that wait for the handshake get the error from there.
     this.closed.catch(() => {})
   }
 
@@ -87,7 +87,7 @@ export class Wire {
     this.socket.destroy()
   }
 
-  /** From the greeting to the transmission phase. What comes then goes to `receive`. */
+  /** Goes from the greeting to the transmission phase. Later bytes go to `receive`. */
   async open(options: { structured: boolean; receive: Receive }): Promise<void> {
     const greeting = viewOf(await this.#queue.take(18))
     expectMagic(greeting, 0, NBD_MAGIC, 'the greeting')

@@ -31,7 +31,7 @@ It fails, with status 1, at the first answer that is an error or that nobody ask
 const strings = ['mode', 'block', 'step', 'depth', 'connections', 'seconds', 'warm-up', 'count', 'reads']
 const flags = ['sequential', 'structured', 'help']
 
-/** The longest that one may ask for, in seconds. */
+/** The longest allowed time, in seconds. */
 const secondsMax = 86_400
 
 async function main(): Promise<void> {
@@ -94,7 +94,7 @@ function print(result: LoadResult): void {
   console.log(JSON.stringify({ ...result, clientCpuUsPerRequest: (user + system) / result.requests }))
 }
 
-/** The line says that all connections stand. Whoever reads it has its time until it ends our input. */
+/** Prints a line when all connections are open, then holds them until its input ends. */
 async function hold(target: Target, settings: Parameters<typeof holdConnections>[1]): Promise<void> {
   const wires = await holdConnections(target, settings)
   for (const { closed } of wires) closed.catch(fail)

@@ -1,4 +1,4 @@
-/** Where and with what something was measured: figures say nothing without it. */
+/** The machine and versions of a measurement: figures mean nothing without them. */
 import { cpus, release, totalmem } from 'node:os'
 import { findProgram } from '../tests/programs.js'
 import { run } from './children.js'
@@ -22,7 +22,7 @@ export async function machine(): Promise<Machine> {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    // Without the name that whoever built it gave it.
+    // Without the name that the kernel's builder added.
     kernel: /^\d+(\.\d+)*/.exec(release())?.[0] ?? release(),
     node: process.version,
     nbdkit: /nbdkit (\S+)/.exec(version)?.[1] ?? 'none',

@@ -1,4 +1,4 @@
-/** Rows measured with real servers, as shortly as can be. What is not measured says why. */
+/** Measures rows with real servers, as briefly as possible. A row that is not measured says why. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { needs } from '../tests/interop/helpers.js'

@@ -1,6 +1,6 @@
 /**
- * Measures one row. All its servers run at once and are driven in turn, so that what disturbs one disturbs
- * the other.
+ * Measures one row. All its servers run at the same time and are driven in turn, so that a disturbance
+ * affects all.
  */
 
 import { findProgram } from '../tests/programs.js'
@@ -14,7 +14,7 @@ import { type Server, serve } from './servers.js'
 
 export interface MeasureOptions {
   readonly pairs: number
-  /** How long the load client runs. */
+  /** How long the load client runs, in seconds. */
   readonly seconds: number
   readonly images: Images
 }
@@ -63,7 +63,7 @@ interface Run {
   readonly seconds: number
 }
 
-/** One run of the client. A contender's server stays for the next, in `servers`. */
+/** Runs the client once. A contender's server is kept in `servers` for the next run. */
 async function sample(run: Run, gathered: Gathered, servers: Map<Contender, Server>): Promise<void> {
   const { row, contender, paths, seconds } = run
   const { disk, client } = row
@@ -80,7 +80,7 @@ async function sample(run: Run, gathered: Gathered, servers: Map<Contender, Serv
   gathered.samples.push(await drive(row, server, paths.source, seconds))
   gathered.cpuUs += cpuUs(server.pid) - before
   if (client.program !== 'hold') return
-  // Memory once taken is seldom given back: the next begins anew.
+  // Memory is seldom given back, so the next run starts a new server.
   remember(gathered, server.pid)
   servers.delete(contender)
   await server.stop()

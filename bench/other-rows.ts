@@ -1,4 +1,4 @@
-/** Rows that are not one of many: connections, filters, TCP, start, extents, and limits of memory. */
+/** Rows that belong to no series: connections, filters, TCP, start, extents, and memory limits. */
 import { file, fillAll, load, million, nothing, smallMemory, withHoles } from './disks.js'
 import {
   connectionsPerSecond,
@@ -11,7 +11,7 @@ import {
   URI,
 } from './row.js'
 
-/** Both ends are compiled while they run: what is measured is what they come to. */
+/** Both ends are compiled while they run. The warm-up lets them reach their final speed. */
 const ofConnections: Row[] = [1, 4].map((clients) => ({
   name: `load null connect clients ${clients}`,
   disk: { ...nothing, prepare: ['--mode=connect', '--connections=4', '--seconds=2'] },
@@ -79,7 +79,8 @@ export const otherRows: readonly Row[] = [
     quick: true,
   },
   {
-    // nbdkit takes memory by 32 KiB: with less between the data its disk would be one run.
+    // nbdkit allocates memory in units of 32 KiB. With less space between the data, its disk would be one
+    // run.
     name: 'extents memory 262144 holes',
     disk: {
       args: ['memory', '16G'],
@@ -108,7 +109,7 @@ export const otherRows: readonly Row[] = [
     }),
   ),
   {
-    // The last, as the system takes its time to remove the image.
+    // Last, because the system takes time to remove the image.
     name: 'extents file million holes',
     disk: { args: ['file', IMAGE], image: withHoles(million) },
     client: { program: 'nbdinfo', args: ['--map', '--totals', URI], requests: 2 * million },

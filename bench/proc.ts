@@ -1,34 +1,34 @@
-/** What Linux tells of a process (proc(5)), of all its threads together, those that have ended too. */
+/**
+ * Data that Linux has about a process (proc(5)): for all its threads together, including those that have
+ * ended.
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** The kernel counts in ticks of this length for all that it shows. */
+/** The kernel counts in ticks of this length. */
 const tickUs = 10_000
 const KiB = 1024
 
-/**
- * Time that a process and those that it has started have used, in user mode and in the kernel, in
- * microseconds.
- */
+/** CPU time that a process and its children have used, in user mode and in the kernel, in microseconds. */
 export function cpuUs(pid: number): number {
   const own = cpuUsIn(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   return childrenOf(pid).reduce((sum, child) => sum + cpuUs(child), own)
 }
 
-/** Those that run. */
+/** The running children. */
 function childrenOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
     try {
       const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8')
       return text.split(' ').filter(Boolean).map(Number)
     } catch {
-      // The thread has ended meanwhile: its children are another's.
+      // The thread has ended meanwhile, and its children belong to another.
       return []
     }
   })
 }
 
 /**
- * From /proc/PID/stat, with what its children had used that have ended. The name of a program may hold blanks
+ * Parses /proc/PID/stat, including the time of children that have ended. A program's name may contain blanks
  * and brackets: it ends at the last bracket.
  */
 export function cpuUsIn(stat: string): number {
@@ -46,7 +46,7 @@ export function memoryOf(pid: number): Memory {
   return memoryIn(readFileSync(`/proc/${pid}/status`, 'utf8'))
 }
 
-/** From the text of /proc/PID/status. */
+/** Parses the text of /proc/PID/status. */
 export function memoryIn(status: string): Memory {
   const field = (name: string) => {
     const [, digits] = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status) ?? []

@@ -1,8 +1,8 @@
-/** Programs of others: where they are, and how they come here. */
+/** Programs of others: where they are, and how to install them. */
 import { findProgram, packageRoot } from '../tests/programs.js'
 import { type Contender, contendersOf, type Row } from './row.js'
 
-/** Debian's package for each of them. */
+/** The Debian package of each program. */
 const packages = {
   nbdkit: 'nbdkit',
   fio: 'fio',
@@ -24,7 +24,7 @@ export function missing(name: Program): string {
   return `${name} is missing (Debian package ${packages[name]})`
 }
 
-/** The program that a contender is, unless it is ours. */
+/** The program of a contender, unless it is ours. */
 export function programOf(contender: Contender): Program | undefined {
   return isProgram(contender) ? contender : undefined
 }
@@ -33,12 +33,12 @@ function isProgram(name: string): name is Program {
   return Object.hasOwn(packages, name)
 }
 
-/** What a row cannot do without. */
+/** The programs that a row needs. */
 export function neededBy(row: Row): Program[] {
   return [row.client.program, 'nbdkit'].filter(isProgram)
 }
 
-/** Installs what is missing for these rows where we may, and says what it does. */
+/** Installs missing programs for these rows where permitted, and reports what it does. */
 export async function installFor(rows: readonly Row[], say: (message: string) => void): Promise<void> {
   const all = rows.flatMap((row) => [...neededBy(row), ...contendersOf(row)]).filter(isProgram)
   const wanted: Record<string, string[]> = {}
@@ -46,7 +46,7 @@ export async function installFor(rows: readonly Row[], say: (message: string) =>
     const list = wanted[packages[name]] ?? []
     wanted[packages[name]] = [...list, name]
   }
-  // It is no TypeScript: npm test installs with it before anything is compiled.
+  // This is not TypeScript, because `npm test` uses it before anything is compiled.
   const script = new URL('scripts/clients.mjs', `file://${packageRoot}/`).href
   const { installPackages } = (await import(script)) as {
     installPackages(wanted: object, without: string, say: (message: string) => void): void

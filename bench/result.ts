@@ -1,24 +1,24 @@
-/** What was measured, as it is kept in files of JSON and shown in tables. */
+/** Measured results, as kept in JSON files and shown in tables. */
 import type { Sample } from './clients.js'
 import type { Memory } from './proc.js'
 import type { Contender, Measure, Row } from './row.js'
 import { ratiosOf, type Spread, spreadOf } from './statistics.js'
 
-/** What is gathered of one contender. */
+/** Data gathered for one contender. */
 export interface Gathered {
   readonly samples: Sample[]
   cpuUs: number
   memory: Memory | undefined
-  /** Why nothing more is gathered, if nothing is. */
+  /** Why gathering stopped, if it did. */
   end: { readonly failed: string } | { readonly skipped: string } | undefined
 }
 
 export interface Figures {
   /** The median, in the unit of the row. */
   readonly figure?: number
-  /** How much better ours is: above 1 is better. Ours has none. */
+  /** How much better ours is: above 1 is better. Ours itself has none. */
   readonly ratio?: Spread
-  /** Time of the server for each request. */
+  /** CPU time of the server for each request. */
   readonly cpuUsPerRequest?: number
   /** At the end of the row. */
   readonly residentMiB?: number
@@ -37,7 +37,7 @@ export interface RowResult extends Measure {
 
 const MiB = 2 ** 20
 
-/** Numbers that say no more than was measured. */
+/** Rounds a number to the precision of the measurement. */
 function rounded(value: number): number {
   return Number(value.toPrecision(4))
 }
@@ -62,7 +62,7 @@ export function figuresOf(gathered: Gathered, ours: Gathered, row: Row): Figures
   }
 }
 
-/** Of the whole row: ours to nbdkit. */
+/** The ratio of the row: ours to nbdkit. */
 export function ratioOf({ figures }: RowResult): Spread | undefined {
   return figures.nbdkit?.ratio
 }

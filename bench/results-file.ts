@@ -1,4 +1,4 @@
-/** What was measured, kept in bench/results and in docs. */
+/** The results in bench/results and in docs. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { packageRoot } from '../tests/programs.js'
@@ -16,7 +16,7 @@ export interface Results {
 
 const quickPath = 'bench/results/quick.json'
 
-/** Undefined where none were kept yet. */
+/** Undefined where no results were kept yet. */
 export function readQuick(): Results | undefined {
   const path = join(packageRoot, quickPath)
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Results) : undefined
@@ -26,7 +26,7 @@ export function writeQuick(results: Results): string {
   return write(quickPath, json(results))
 }
 
-/** Gives the paths of what was written. */
+/** Returns the paths of the files written. */
 export function writeFull(results: Results, rows: readonly Row[]): string[] {
   const page = 'docs/performance.md'
   const text = readFileSync(join(packageRoot, page), 'utf8')
@@ -42,7 +42,7 @@ export function writeFull(results: Results, rows: readonly Row[]): string[] {
 const begin = '<!-- made by bench/results-file.ts: begin -->'
 const end = '<!-- made by bench/results-file.ts: end -->'
 
-/** Puts text between the two comments that say that this program makes it. */
+/** Replaces the text between the two comments that mark this program's output. */
 export function fill(page: string, block: string): string {
   const [from, to] = [page.indexOf(begin), page.indexOf(end)]
   if (from < 0 || to < from) throw new Error(`the page has no lines "${begin}" and "${end}"`)

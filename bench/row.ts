@@ -1,50 +1,50 @@
-/** What a row of the benchmark is: a disk, a client, and what is measured. `rows.ts` is the table of them. */
+/** The structure of a benchmark row: a disk, a client, and a measure. `rows.ts` has the table of rows. */
 
-/** Who serves, or what else is put beside ours. */
+/** A server to measure, or something else to compare ours with. */
 export type Contender = 'ours' | 'nbdkit' | 'qemu-nbd' | 'nbd-server' | 'no filters' | 'node -e 0'
 
-/** A word of a command line that stands for the path of the disk's image. */
+/** A command line word that stands for the path of the disk's image. */
 export const IMAGE = 'IMAGE'
-/** A word of a command line that stands for the path of what is copied into the disk. */
+/** A command line word that stands for the path of the image to copy to the disk. */
 export const SOURCE = 'SOURCE'
-/** A word of a command line that stands for the URI of the server. */
+/** A command line word that stands for the server's URI. */
 export const URI = 'URI'
 
 export interface Image {
   /** Unique among images. */
   readonly name: string
   readonly bytes: number
-  /** Data and holes of this length by turns; without it all is data. */
+  /** Length of alternating data and holes. Without it, all is data. */
   readonly holeBytes?: number
 }
 
 export interface Disk {
-  /** Words of the command line, the same for nbdkit and ours. */
+  /** Command line words, the same for nbdkit and ours. */
   readonly args: readonly string[]
-  /** In place of them, for nbdkit. */
+  /** Replaces them for nbdkit. */
   readonly nbdkit?: readonly string[]
-  /** More of them, for ours alone. */
+  /** Further words for ours only. */
   readonly ours?: readonly string[]
   readonly image?: Image
   /**
-   * Arguments of the load client, which runs once before anything is measured: it fills the disk, or sees a
-   * server through its slow beginning.
+   * Arguments of the load client for a run before the measurement, which fills the disk or warms up the
+   * server.
    */
   readonly prepare?: readonly string[]
-  /** On a TCP port of the loopback interface, else on a Unix socket. */
+  /** Use a TCP port of the loopback interface instead of a Unix socket. */
   readonly tcp?: true
-  /** The image is put out of the page cache before each run. */
+  /** Evict the image from the page cache before each run. */
   readonly uncached?: true
 }
 
-/** A client, with arguments of its own command line. What it needs besides, `clients.ts` adds. */
+/** A client with its own command line arguments. `clients.ts` adds the rest. */
 export type Client =
   | { readonly program: 'fio' | 'load'; readonly args: readonly string[] }
   | {
       readonly program: 'nbdcopy' | 'nbdinfo'
       readonly args: readonly string[]
       readonly source?: Image
-      /** How many a run makes: it does not tell. */
+      /** The number of requests of a run, which the program does not report. */
       readonly requests: number
     }
   /** The server itself, which runs `true` as soon as it listens. */
@@ -63,20 +63,23 @@ export interface Measure {
 }
 
 export interface Row {
-  /** Unique. Words of it choose the row on the command line. */
+  /** Unique. Words of it select the row on the command line. */
   readonly name: string
   readonly disk: Disk
   readonly client: Client
   readonly measures: Measure
-  /** Beside nbdkit. */
+  /** Contenders besides nbdkit. */
   readonly others?: readonly Contender[]
-  /** What ours may not exceed, in the unit of the row. */
+  /** A limit that ours must not exceed, in the unit of the row. */
   readonly limit?: number
-  /** In place of the pairs of all rows, where a row takes long or always gives the same. */
+  /** Replaces the general number of pairs, for a row that takes long or always gives the same figure. */
   readonly pairs?: number
-  /** Also a row of `--quick`. */
+  /** The row is also part of `--quick`. */
   readonly quick?: boolean
-  /** A bar in the chart, under this heading. The name may begin with it, and is drawn without. */
+  /**
+   * The heading in the chart under which the row has a bar. A name that begins with the heading is drawn
+   * without it.
+   */
   readonly chart?: string | false
 }
 
@@ -86,7 +89,7 @@ export const seconds: Measure = { unit: 's', better: 'less' }
 export const milliseconds: Measure = { unit: 'ms', better: 'less' }
 export const mebibytes: Measure = { unit: 'MiB', better: 'less' }
 
-/** Everyone whom a row puts side by side, in the order in which they are driven. */
+/** All contenders of a row, in the order in which they are driven. */
 export function contendersOf(row: Row): readonly Contender[] {
   return ['ours', 'nbdkit', ...(row.others ?? [])]
 }

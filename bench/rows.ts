@@ -1,4 +1,4 @@
-/** The rows of the benchmark. A row that is added is measured, reported and drawn: nothing else is to do. */
+/** The rows of the benchmark. A row added here is measured, reported and drawn without further work. */
 import { file, GiB, image, KiB, load, MiB, memory, nothing, smallMemory, source } from './disks.js'
 import { languageRows } from './language-rows.js'
 import { otherRows } from './other-rows.js'
@@ -33,7 +33,7 @@ const withFio: Row[] = served.flatMap(({ name, disk, size, others = [] }) =>
   ),
 )
 
-/** Out of the server, or into it. */
+/** A copy out of the server, or into it. */
 function copy(direction: 'out' | 'in', connections: number, requestBytes: number, bytes: number): Client {
   const words = direction === 'out' ? [URI, 'null:'] : [SOURCE, URI]
   return {
@@ -66,7 +66,7 @@ const withNbdcopy: Row[] = served
     ),
   )
 
-/** Several sockets are read at once. */
+/** Workers read several sockets at once. */
 const copyWithWorkers: Row[] = (['out', 'in'] as const).map((direction) => ({
   name: `nbdcopy ${direction} workers memory 256K connections 4`,
   disk: { ...memory, ours: ['--workers=auto'] },

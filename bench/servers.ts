@@ -1,4 +1,4 @@
-/** Servers as processes: ours, and those of others, each on a private socket of its own. */
+/** Servers as processes: ours and those of others, each on its own private socket. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
@@ -18,12 +18,12 @@ type Address = { readonly path: string } | { readonly host: string; readonly por
 
 const ourProgram = join(packageRoot, 'bin', 'nbdkit-ts')
 
-/** The program of nbdkit or ours, and what comes first on its command line. */
+/** The program of nbdkit or ours, with the first words of its command line. */
 export function commandOf(contender: Contender): readonly [path: string, ...words: string[]] {
   return contender === 'nbdkit' ? [pathOf('nbdkit')] : [process.execPath, ourProgram]
 }
 
-/** Serves a disk. `image` is the path of its image, where it has one. */
+/** Serves a disk. `image` is the path of the disk's image, where it has one. */
 export async function serve(contender: Contender, disk: Disk, image: string): Promise<Server> {
   const folder = makeFolder()
   let stopIt = async () => {}
@@ -71,8 +71,8 @@ function commandLine(contender: Contender, disk: Disk, image: string, address: A
 }
 
 /**
- * In the background, since in the foreground it serves one client and ends. It listens on a TCP port too,
- * whether asked to or not: on one that is nobody's. Gives its process id.
+ * Starts nbd-server in the background, because in the foreground it serves one client and ends. It always
+ * listens on a TCP port as well, so it gets a free one. Returns its process id.
  */
 async function startNbdServer(folder: string, image: string, address: Address): Promise<number> {
   const place = ['listenaddr = 127.0.0.1', `port = ${await freePort()}`]
@@ -105,7 +105,7 @@ async function freePort(): Promise<number> {
   return address.port
 }
 
-/** Gives what tells how a program ended; undefined while it runs. */
+/** Returns a function that tells how a program ended; undefined while it runs. */
 function endOf(child: Child, name: string): () => string | undefined {
   let how: string | undefined
   void child.ended.then((wrong) => {
@@ -114,7 +114,7 @@ function endOf(child: Child, name: string): () => string | undefined {
   return () => how
 }
 
-/** Waits until somebody can connect. */
+/** Waits until a client can connect. */
 async function listening(address: Address, name: string, ended: () => string | undefined): Promise<void> {
   for (let waitedMs = 0; waitedMs < 20_000; waitedMs += 10) {
     const how = ended()
@@ -128,7 +128,7 @@ async function listening(address: Address, name: string, ended: () => string | u
 function answers(address: Address): Promise<boolean> {
   return new Promise((resolve) => {
     const socket: Socket = connect(address)
-    // Its greeting, so that it serves already.
+    // A greeting, so the server is serving.
     socket.once('data', () => done(true)).once('error', () => done(false))
     socket.once('close', () => resolve(false))
     const done = (isThere: boolean) => {

@@ -1,11 +1,11 @@
-/** A thread that asks one small thing after the other, and notes how long each answer took. */
+/** A thread that sends one small request after the other, and records how long each reply took. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { NBD_CMD_READ } from '../src/protocol/constants.js'
 import { RawClient, type RawRequest } from '../src/testing/index.js'
 
 export interface StallClientData {
   readonly path: string
-  /** False: only the server is asked, never the disk. */
+  /** False: the requests involve only the server, never the disk. */
   readonly reads: boolean
   readonly exportName: string
 }
@@ -21,7 +21,7 @@ async function work(
 ): Promise<void> {
   const client = await RawClient.connect({ path })
   await client.go({ name: exportName })
-  // No command has this number: the answer is an error.
+  // No command has this number, so the reply is an error.
   const request: RawRequest = reads ? { type: NBD_CMD_READ, length: 512 } : { type: 99 }
   let stopped = false
   port.once('message', () => {
@@ -34,7 +34,7 @@ async function work(
     await client.request(request)
     worstMs = Math.max(worstMs, performance.now() - start)
     answers++
-    // A thread that never rests gets no message.
+    // A thread that never yields receives no messages.
     if (answers % 16 === 0) await new Promise((resolve) => setImmediate(resolve))
   }
   client.stream.destroy()

@@ -1,4 +1,4 @@
-/** What one client does that could hold up another. */
+/** Actions of one client that could hold up another. */
 import { execFileSync } from 'node:child_process'
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,14 +17,14 @@ const [MiB, GiB] = [2 ** 20, 2 ** 30]
 
 export interface StallRow {
   readonly name: string
-  /** Arguments of the server; a folder of its own is at hand. */
+  /** The server's arguments. The folder is for its own files. */
   server(folder: string): readonly string[]
-  /** What the bad client asks, all at once, so many times. */
+  /** The bad client sends this request `times` times at once. */
   readonly request: RawRequest
   readonly times: number
   /** Operations of a slow disk, with their delays in ms: see tests/slow-disk.ts. */
   readonly slow?: readonly string[]
-  /** The bad client opens exports, or lists them, in place of requests. */
+  /** The bad client opens exports, or lists them, instead of sending requests. */
   readonly instead?: 'open' | 'list'
 }
 

@@ -1,4 +1,4 @@
-/** How long one client waits while another asks for as much as it can. */
+/** Measures how long one client waits while another sends as many requests as it can. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -12,12 +12,15 @@ import { type Child, launch, makeFolder, removeFolder, stop } from './children.j
 import type { StallClientData, Waits } from './stall-client.js'
 import { type StallRow, stallRows } from './stall-rows.js'
 
-/** What nobody should wait longer for, in ms. */
+/** The longest acceptable wait, in ms. */
 export const stallMsMax = 50
-/** The bad client has its answers by then, or is left alone, in ms. */
+/** Time for the bad client to get its answers before it is left alone, in ms. */
 const attackMs = 5000
 
-/** Measures the rows whose name has one of these words, or all. True: nobody waited for too long. */
+/**
+ * Measures the rows whose name contains one of these words, or all rows. Returns true where no client waited
+ * too long.
+ */
 export async function stalls(words: readonly string[]): Promise<boolean> {
   const chosen = stallRows.filter(
     ({ name }) => words.length === 0 || words.some((word) => name.includes(word)),
@@ -93,7 +96,7 @@ async function listening(server: Child, path: string): Promise<void> {
   }
 }
 
-/** Returns what unmounts it. */
+/** Returns a function that unmounts the disk. */
 async function mountSlowDisk(folder: string, operations: readonly string[]): Promise<() => Promise<void>> {
   const mountPoint = join(folder, 'mnt')
   mkdirSync(mountPoint)

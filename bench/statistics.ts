@@ -1,4 +1,6 @@
-/** Medians and ratios. One run says little: pairs are compared one by one, and the middle one counts. */
+/**
+ * Medians and ratios. Single runs mean little: pairs of runs are compared one by one, and the median counts.
+ */
 
 export interface Spread {
   readonly median: number
@@ -17,7 +19,9 @@ export function spreadOf(values: readonly number[]): Spread {
   return { median: (lower + upper) / 2, min, max }
 }
 
-/** How much better the first of each pair is: above 1 is better, whether more or less of it is. */
+/**
+ * How much better the first of each pair is. Above 1 is better, whether more or less is better for the row.
+ */
 export function ratiosOf(
   ours: readonly number[],
   theirs: readonly number[],

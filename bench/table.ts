@@ -1,11 +1,14 @@
-/** Results as text: lines for the terminal, one as soon as its row is measured, and tables for a page. */
+/**
+ * Results as text: lines for the terminal, each printed as soon as its row is measured, and tables for a
+ * page.
+ */
 import { type RowResult, ratioOf } from './result.js'
 import type { Contender } from './row.js'
 import type { Spread } from './statistics.js'
 
 const columns = ['Row', 'Ratio (range)', 'Ours, nbdkit', 'CPU µs', 'Memory MiB (peak)', 'Ratio to others']
 
-/** The cells of a row; a row without figures has one more, which says why. */
+/** The cells of a row. A row without figures has one more cell, which says why. */
 export function cellsOf(result: RowResult): string[] {
   const { name, figures, unit } = result
   const why = notMeasured(result)
@@ -22,7 +25,7 @@ export function cellsOf(result: RowResult): string[] {
   ]
 }
 
-/** Why there is something wrong with a row; undefined where nothing is. */
+/** What is wrong with a row; undefined where nothing is. */
 export function notMeasured({ failed, skipped }: RowResult): string | undefined {
   if (failed !== undefined) return `failed: ${failed}`
   return skipped === undefined ? undefined : `skipped: ${skipped}`
@@ -40,7 +43,7 @@ function isOfMain(name: string): boolean {
   return main.some((each) => each === name)
 }
 
-/** `1.50 (1.20 to 1.90)`. */
+/** Formats `1.50 (1.20 to 1.90)`. */
 function spread({ median, min, max }: Spread): string {
   return `${plain(median)} (${plain(min)} to ${plain(max)})`
 }
@@ -54,14 +57,14 @@ function memory(resident: number | undefined, peak: number | undefined): string[
   return resident === undefined || peak === undefined ? [] : [`${resident.toFixed(0)} (${peak.toFixed(0)})`]
 }
 
-/** Three digits, and thousands as k. */
+/** Three digits, with thousands as k. */
 export function plain(value: number): string {
   if (value >= 10_000) return `${(value / 1000).toFixed(0)}k`
   if (value >= 100) return value.toFixed(0)
   return value >= 10 ? value.toFixed(1) : value.toFixed(2)
 }
 
-/** Lines whose columns stand below each other, for names up to `nameWidth`. */
+/** A line with aligned columns, for names up to `nameWidth`. */
 export function line(cells: readonly string[], nameWidth: number): string {
   const widths = [nameWidth, 20, 26, 12, 24]
   return cells
@@ -74,7 +77,7 @@ export function heading(nameWidth: number): string {
   return line(columns, nameWidth)
 }
 
-/** A table for each client, which is the first word of a name. */
+/** A table for each client, which is the first word of a row's name. */
 export function markdown(results: readonly RowResult[]): string {
   const clients = ['fio', 'nbdcopy', 'load']
   const groups = [...clients, 'other'].map((title) => ({

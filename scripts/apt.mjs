@@ -1,7 +1,7 @@
-/** Debian's packages, for those who may install them. */
+/** Installs Debian packages, for users who may do that. */
 import { spawnSync } from 'node:child_process'
 
-/** @throws Error with all that apt-get said. */
+/** @throws Error with the whole output of apt-get. */
 export function aptGet(args) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' }
   const all = ['--quiet', '--yes', ...args]

@@ -1,4 +1,4 @@
-/** Compiles the program that loads native plugins beforehand: `npm run build:native`. */
+/** Compiles the program that loads native plugins in advance: `npm run build:native`. */
 import { builtDirectory, compileHost } from '../dist/src/plugins/native/host-program.js'
 
 try {

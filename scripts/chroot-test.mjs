@@ -1,11 +1,11 @@
 /**
- * Tests the last commit in a root file system of another Debian, by hand, as root on Debian:
+ * Tests the last commit in a root file system of another Debian. Run it by hand, as root on Debian:
  *
  *     node scripts/chroot-test.mjs [--suite=trixie] [--root=FOLDER] [--node=FOLDER] [COMMAND]
  *
- * The command is run by a shell in a fresh clone there; `npm ci && npm test` unless given. The root file
- * system is made by debootstrap the first time, and kept. Node and npm are those of the suite, or those of a
- * folder as it is unpacked from nodejs.org, for a suite whose own Node is too old for us.
+ * A shell runs the command in a fresh clone there. It defaults to `npm ci && npm test`. debootstrap makes the
+ * root file system the first time, and it is kept. Node and npm come from the suite, or from a folder
+ * unpacked from nodejs.org, for a suite whose own Node is too old for us.
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
@@ -42,7 +42,7 @@ if (process.getuid?.() !== 0 || !existsSync('/etc/debian_version')) {
   process.exitCode = test()
 }
 
-/** The base system, and what no test installs by itself. */
+/** Makes the base system, with the packages that no test installs by itself. */
 function makeRoot() {
   const finished = '/etc/nbdkit-ts-finished'
   if (!existsSync(join(root, finished))) {
@@ -63,7 +63,7 @@ function makeRoot() {
   if (node) copyNode()
 }
 
-/** Authorities that the administrator added here: downloads may pass a proxy that is known by them alone. */
+/** Copies certificate authorities that the administrator added here: a proxy for downloads may need them. */
 function trustTheSame() {
   const added = '/usr/local/share/ca-certificates'
   if (existsSync(added)) cpSync(added, join(root, added), { recursive: true })
@@ -87,7 +87,7 @@ function clone() {
   if (dirty) say('what is not committed is not tested')
 }
 
-/** Gives the status of the command. */
+/** Returns the status of the command. */
 function test() {
   say(`${command}, in ${root}`)
   const [program, ...args] = inside(`cd /root/nbdkit-ts && ${command}`)
@@ -95,8 +95,8 @@ function test() {
 }
 
 /**
- * A shell in the root file system, in namespaces of its own: its mounts are gone when it ends, and so is
- * every process that it began.
+ * A shell in the root file system, in its own namespaces: its mounts and all its processes are gone when it
+ * ends.
  */
 function inside(shellCommand) {
   const mounts = [

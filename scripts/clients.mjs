@@ -1,15 +1,15 @@
-/** The programs that nobody here wrote, against which we test. */
+/** Programs of others that we test against. */
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { aptGet } from './apt.mjs'
 
-/** Debian has them in the folder of the machine's kind. */
+/** Debian keeps them in a folder for the kind of machine. */
 function nbdkitPlugin(name) {
   const kind = { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch
   return `/usr/lib/${kind}-linux-gnu/nbdkit/plugins/nbdkit-${name}-plugin.so`
 }
 
-/** What tests run, by the Debian package that it comes with. */
+/** The programs that tests run, by Debian package. */
 const clients = {
   nbdkit: ['nbdkit'],
   'nbdkit-plugin-dev': ['/usr/include/nbdkit-plugin.h'],
@@ -17,7 +17,7 @@ const clients = {
   'nbdkit-plugin-perl': [nbdkitPlugin('perl')],
   'nbdkit-plugin-lua': [nbdkitPlugin('lua')],
   'libnbd-bin': ['nbdinfo', 'nbdcopy'],
-  // nbdinfo says by it what is on a disk.
+  // nbdinfo uses it to report the content of a disk.
   file: ['file'],
   'python3-libnbd': ['nbdsh'],
   'qemu-utils': ['qemu-img', 'qemu-io', 'qemu-nbd'],
@@ -35,7 +35,7 @@ const clients = {
 }
 
 /**
- * Installs what is missing where we may: on Debian, as root. Elsewhere says what to install.
+ * Installs missing programs where permitted: on Debian, as root. Elsewhere says what to install.
  *
  * @param {(message: string) => void} say
  * @throws Error when apt-get fails.
@@ -47,8 +47,8 @@ export function installClients(say) {
 /**
  * The same for other programs.
  *
- * @param {Record<string, string[]>} packages Programs by the Debian package that they come with.
- * @param {string} without What becomes of it where they stay missing.
+ * @param {Record<string, string[]>} packages Programs by Debian package.
+ * @param {string} without The consequence where they stay missing.
  * @param {(message: string) => void} say
  * @throws Error when apt-get fails.
  */
@@ -66,7 +66,7 @@ export function installPackages(packages, without, say) {
   aptGet(['--no-install-recommends', 'install', ...missing])
 }
 
-/** Programs of the administrator are outside of the PATH of others, and may be run by them all the same. */
+/** The administrator's programs are not in the PATH of other users, who may run them nevertheless. */
 function isThere(name) {
   if (name.startsWith('/')) return existsSync(name)
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']

@@ -15,7 +15,7 @@ const [, , elsewhere] = process.argv
 const target = resolve(elsewhere ?? join(root, 'dist', 'man'))
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** Who builds it again gets the same (https://reproducible-builds.org/specs/source-date-epoch/). */
+/** For reproducible builds (https://reproducible-builds.org/specs/source-date-epoch/). */
 const { SOURCE_DATE_EPOCH: epoch } = process.env
 const date = epoch === undefined ? new Date() : new Date(Number(epoch) * 1000)
 
@@ -31,7 +31,7 @@ const pages = [
 for (const page of pages) writeFileSync(join(target, `${page.name}.1`), render(page))
 console.log(`${pages.length} manual pages are in ${target}`)
 
-/** A module whose page is not written yet has none here: the test of the tree says so. */
+/** Skips a module without a page. The test of the source tree reports it. */
 function modules(kind) {
   const folder = join(root, 'src', `${kind}s`)
   return readdirSync(folder, { withFileTypes: true })
@@ -46,7 +46,7 @@ function render({ name, path }) {
   const [first] = tree.children.filter(({ type }) => type === 'paragraph')
   const [sentence, more] = textOf(first).split(/\.\s|\.$/)
   const description = asPhrase(sentence)
-  // Alone, it is told already below the name.
+  // A sentence alone already appears below the name.
   const body = tree.children.filter((node) => node.type !== 'html' && (node !== first || more))
   const shaped = { ...tree, children: body.flatMap(shape) }
   const settings = {
@@ -58,13 +58,14 @@ function render({ name, path }) {
     manual: 'NBDKIT-TS',
   }
   const roff = parser().use(remarkMan, settings).stringify(shaped)
-  // Quotes are the texts of terms here: right below them, and set in. A line of code may begin with a dot.
+  // Block quotes are the texts of terms here: put them right below the terms, indented. A line of code may
+  // begin with a dot.
   return roff
     .replaceAll('\n.RS 0\n.P\n', '\n.RS 4\n')
     .replaceAll(/^\.nf$[\s\S]*?^\.fi$/gm, (code) => code.replaceAll(/^(?!\.(?:nf|fi)$)(?=[.'])/gm, '\\&'))
 }
 
-/** For whatis(1). An abbreviation or a name keeps its capital. */
+/** The description for whatis(1). An abbreviation or a name keeps its capital. */
 function asPhrase(sentence) {
   const text = sentence.replaceAll(/\s+/g, ' ')
   return /^[A-Z][a-z ]/.test(text) ? text[0].toLowerCase() + text.slice(1) : text
@@ -75,7 +76,8 @@ function textOf({ value = '', children = [] }) {
 }
 
 /**
- * A terminal is too narrow for tables, and has nowhere to go to by a path: terms with text below, and names.
+ * Converts tables and links: a terminal is too narrow for tables and cannot follow paths. They become terms
+ * with text below, and names.
  */
 function shape(node) {
   if (node.type === 'table') return node.children.slice(1).flatMap((row) => terms(node.children[0], row))
@@ -84,8 +86,8 @@ function shape(node) {
 }
 
 /**
- * Values belong to the term, as those of a key do; the last column is below. Names in code are of no use
- * here.
+ * Makes terms of a table row. Values are part of the term, as for a key. The last column goes below. Names in
+ * code are left out, because they are of no use here.
  */
 function terms(header, { children: cells }) {
   const titles = header.children.map(textOf)
@@ -103,7 +105,7 @@ function text(value) {
   return { type: 'text', value }
 }
 
-/** The page of a module by its name in man, any other by its title. */
+/** The page of a module by its name in man, any other page by its title. */
 function nameOf(link) {
   const [, name] = /([^/]+)\/\1\.md$/.exec(link.url) ?? []
   const page = pages.find((one) => name !== undefined && basename(one.path) === `${name}.md`)

@@ -1,7 +1,8 @@
 /**
- * Writes what is made of the table of options: the completions of bash and zsh, and the table in
+ * Writes the output made from the table of options: the completions of bash and zsh, and the table in
  * docs/nbdkit-ts.md.
- * `npm run options`; with `--check` it only says what is not up to date.
+ *
+ * `npm run options`; with `--check` it only reports files that are not up to date.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -15,7 +16,7 @@ fill('completions/nbdkit-ts.bash', forBash())
 fill('completions/_nbdkit-ts', forZsh())
 fill('docs/nbdkit-ts.md', forPage())
 
-/** Puts lines between the two that say that this program makes them. */
+/** Replaces the lines between the two that mark this program's output. */
 function fill(path, lines) {
   const before = readFileSync(join(root, path), 'utf8')
   const made = 'made by scripts/options.mjs:'
@@ -28,7 +29,7 @@ function fill(path, lines) {
   console.log(onlyCheck ? `${path} is not up to date: "npm run options" makes it anew` : `${path} is written`)
 }
 
-/** As they are given: letters first. */
+/** The spellings in the order of the help: letters first. */
 function spellings({ short, names }) {
   return [...(short === undefined ? [] : [`-${short}`]), ...names.map((name) => `--${name}`)]
 }
@@ -70,7 +71,7 @@ function forZsh() {
   })
 }
 
-/** What zsh calls to complete an argument. After a blank it adds no arguments of its own. */
+/** The zsh function that completes an argument. After a blank, zsh adds no arguments of its own. */
 function action(option) {
   const words = option.placeholder.split('|').filter(isWord)
   if (words.length > 0) return ` _nbdkit_ts_words ${words.join(' ')}`

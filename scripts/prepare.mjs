@@ -1,6 +1,6 @@
 /**
- * Compiles, where that is not done already. npm runs this after `npm ci`, and before it packs; so does the
- * first `npx nbdkit-ts` in a checkout, which shows nothing of what is printed: there the terminal is told.
+ * Compiles the sources where needed. npm runs this after `npm ci` and before packing. The first `npx
+ * nbdkit-ts` in a checkout also runs it, and hides its output, so a message goes to the terminal.
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readdirSync, statSync, utimesSync, writeSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-/** Written last. */
+/** The file that the compiler writes last. */
 const result = join(root, 'dist', '.tsbuildinfo')
 const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
@@ -20,11 +20,11 @@ if (!isCurrent()) {
   tell('nbdkit-ts: compiling, which takes some seconds, once')
   const { status } = spawnSync(process.execPath, [compiler, '-p', root], { stdio: 'inherit' })
   if (status !== 0) process.exit(1)
-  // The compiler leaves it alone where a source was touched and not changed.
+  // The compiler leaves the file alone where a source was touched but not changed.
   utimesSync(result, new Date(), new Date())
 }
 
-/** Nothing that is compiled, or says how, is newer than what was made of it. */
+/** True where no source or setting is newer than the output. */
 function isCurrent() {
   if (!existsSync(result) || !existsSync(join(root, 'dist', 'src', 'cli', 'main.js'))) return false
   const made = statSync(result).mtimeMs
@@ -44,6 +44,6 @@ function tell(text) {
     writeSync(terminal, `${text}\n`)
     closeSync(terminal)
   } catch {
-    // There is none: nobody waits.
+    // There is no terminal, so nobody waits.
   }
 }

@@ -1,7 +1,7 @@
 /**
- * A qemu that speaks extended headers (8.2 and later). Where the system's own is older, as on Debian 12, one
- * is unpacked from Debian's backports into a folder of the user's own, once; the installed one stays as it
- * is, and nothing of the system is changed.
+ * Finds a qemu that speaks extended headers (8.2 and later). Where the system's own is older, as on Debian
+ * 12, one is unpacked once from Debian's backports into a folder of the user. The installed qemu and the
+ * system are not changed.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -24,9 +24,9 @@ const tools = ['qemu-img', 'qemu-io', 'qemu-nbd']
 const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'nbdkit-ts')
 
 /**
- * The folder with qemu-img, qemu-io and qemu-nbd.
+ * Returns the folder with qemu-img, qemu-io and qemu-nbd.
  *
- * @param {(message: string) => void} say is told what takes long.
+ * @param {(message: string) => void} say reports long steps.
  * @throws Error that says why there is none.
  */
 export function qemuWithExtendedHeaders(say) {
@@ -66,15 +66,15 @@ function isNew(folder) {
   return isNewEnough(stdout ?? '')
 }
 
-/** Extended headers came with 8.2. The text is what qemu-img says of itself, or Debian of its package. */
+/** Extended headers need 8.2. The text comes from qemu-img itself, or from Debian's package data. */
 function isNewEnough(text) {
   const [, major, minor] = /version:? (?:\d+:)?(\d+)\.(\d+)/i.exec(text) ?? []
   return major !== undefined && Number(major) * 100 + Number(minor) >= 802
 }
 
 /**
- * Downloads qemu-utils and what it needs that is not installed. apt is shown copies of its own configuration,
- * to which the suite is added, and of its own lists, which spares the download of most.
+ * Downloads qemu-utils and its dependencies that are not installed. apt gets copies of its own configuration,
+ * with the suite added, and of its own lists, which saves most of the download.
  */
 function download(work) {
   const codename = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1]
@@ -119,7 +119,7 @@ function configuredSources() {
   )
 }
 
-/** Where the machine has its own packages from: the same mirror has the backports. */
+/** The mirror of the machine's own packages, which also has the backports. */
 function mirrorOf(codename) {
   const format = '$(CODENAME) $(RELEASE) $(COMPONENT) $(REPO_URI)'
   const targets = run('apt-get', ['indextargets', '--format', format]).split('\n')
@@ -138,7 +138,7 @@ function copyLists(target) {
     if (name !== 'lock') cpSync(join(lists, name), join(target, name), { preserveTimestamps: true })
 }
 
-/** Programs that find the libraries which came with them, and only for themselves. */
+/** Writes launchers that use the unpacked libraries, for these programs only. */
 function writeLaunchers(root) {
   mkdirSync(join(root, 'bin'))
   const libraries = readdirSync(join(root, 'root'), { recursive: true, withFileTypes: true })

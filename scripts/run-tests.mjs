@@ -1,16 +1,17 @@
-/** Runs files of tests, several at a time, and tells of each in one line: more only of what fails. */
+/** Runs test files, several at a time, and prints one line for each, with details only for failures. */
 import { availableParallelism } from 'node:os'
 import { run } from 'node:test'
 import { inspect } from 'node:util'
 
-/** The longest that one file may take, in ms: a slow machine that does other things is no reason to fail. */
+/** The longest time for one file, in ms: a slow, busy machine is no reason to fail. */
 const fileTimeoutMs = 10 * 60_000
 
 /**
  * @typedef {{ name: string, file: string, reason: string }} Skip
  * @typedef {{ passed: number, failures: string[], skips: Skip[] }} Totals
  *
- * @param {{ name: string, path: string }[]} files The first are begun first: those that take long.
+ * @param {{ name: string, path: string }[]} files Started in this order: those that take long should come
+ * first.
  * @param {(text: string) => void} print
  * @returns {Promise<Totals>}
  */
@@ -32,11 +33,11 @@ export async function runTests(files, print) {
   return totals
 }
 
-/** A process of its own for each file, so that one cannot disturb another. */
+/** Runs each file in its own process, so that files cannot disturb each other. */
 async function runFile({ path }) {
   const start = performance.now()
   const result = { passed: 0, failures: [], skips: [], output: '' }
-  /** Names of the tests and suites around the next one. */
+  /** Names of the tests and suites that enclose the next one. */
   const around = []
   const abort = new AbortController()
   const tooLong = new Error(`it takes more than ${fileTimeoutMs} ms`)
@@ -46,7 +47,7 @@ async function runFile({ path }) {
     if (type === 'test:start') around[data.nesting] = data.name
     if (type === 'test:pass' || type === 'test:fail') {
       const name = [...around.slice(0, data.nesting), data.name].join(' > ')
-      // Before Node 22 a file stands above its tests as if it were one, later only where it fails.
+      // Before Node 22, a file is reported above its tests like a test. Later, only if it fails.
       const isFile = data.nesting === 0 && data.name === path
       count(result, {
         ...data,
@@ -69,14 +70,14 @@ function count(result, { name, isFile, passed, details, skip, todo }) {
   else if (passed) result.passed += isFile || details.type === 'suite' ? 0 : 1
   else {
     const { cause, failureType, exitCode, signal } = details.error
-    // What failed within it has been told already.
+    // Failures within it have been reported already.
     if (failureType === 'subtestsFailed' || (isFile && result.failures.length > 0)) return
     const ended = isFile && typeof cause === 'string' ? ` (status ${exitCode}, signal ${signal})` : ''
     result.failures.push({ name, details: describe(cause ?? details.error) + ended })
   }
 }
 
-/** An AssertionError has told in its message what differs: not all of both sides once more. */
+/** The message of an AssertionError already shows the difference, so do not print both sides again. */
 function describe(error) {
   if (typeof error === 'string') return error
   if (typeof error?.stack !== 'string') return inspect(error)

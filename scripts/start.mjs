@@ -1,5 +1,5 @@
 /**
- * `npm start` serves a RAM disk in the foreground and says what to try with it. `npm start -- ARGS` runs the
+ * `npm start` serves a RAM disk in the foreground and prints commands to try. `npm start -- ARGS` runs the
  * program with these arguments instead.
  */
 import { spawn } from 'node:child_process'
@@ -16,17 +16,17 @@ if (!existsSync(new URL('../dist/src/cli/main.js', import.meta.url))) {
 }
 const args = process.argv.slice(2)
 const isTour = args.length === 0
-/** A private socket where there are Unix sockets, else a free port. */
+/** A private socket where Unix sockets exist, else a free port. */
 const place = process.platform === 'win32' ? ['-i', 'localhost', '-p', '0'] : ['-U', '-']
 const tour = ['--foreground', '--print-uri', ...place, 'memory', '1G']
 
 const child = spawn(process.execPath, [program, ...(isTour ? tour : args)], {
   stdio: ['inherit', isTour ? 'pipe' : 'inherit', 'inherit'],
 })
-// A terminal gives Ctrl-C to both: the server ends in order, and we with its status.
+// A terminal sends Ctrl-C to both: the server ends in order, and we end with its status.
 for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => {})
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
-// The shell that npm puts between dies of a signal without passing it on.
+// The shell that npm puts in between dies of a signal without passing it on.
 const parent = process.ppid
 setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref()
 if (child.stdout) createInterface(child.stdout).once('line', (uri) => console.log(hints(uri)))

@@ -1,6 +1,6 @@
 /**
- * All tests: `npm test`. With words after `--`, only the files of tests with one of them in their path, and
- * no check of style: `npm test -- plugins/memory interop/nbdcopy`. `--built` tests what is compiled already.
+ * All tests: `npm test`. With words after `--`, runs only the test files with one of them in their path, and
+ * no style check: `npm test -- plugins/memory interop/nbdcopy`. `--built` tests the existing compiled output.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -35,7 +35,7 @@ async function test(files) {
   if (failures.length === 0 && passed > 0) process.exitCode = 0
 }
 
-/** A skip must not pass unnoticed. */
+/** Reports skips, so that none goes unnoticed. */
 function tellSkips(skips) {
   for (const reason of new Set(skips.map((skip) => skip.reason))) {
     const those = skips.filter((skip) => skip.reason === reason)
@@ -45,8 +45,8 @@ function tellSkips(skips) {
 }
 
 /**
- * Found by their sources, so that what is left in dist of a source that is gone is not run. Those with other
- * programs come first, as they take longest.
+ * Finds test files by their sources, so that outdated files in dist are not run. Tests with other programs
+ * come first, because they take longest.
  */
 function testFiles(patterns) {
   const folders = ['src', 'tests', 'examples', 'bench'].filter((folder) => existsSync(join(root, folder)))
@@ -64,7 +64,10 @@ function testFiles(patterns) {
     .map((name) => ({ name, path: join(root, 'dist', name.replace(/\.ts$/, '.js')) }))
 }
 
-/** False where CI cannot go on. Elsewhere tests that miss a program are skipped, each with its reason. */
+/**
+ * Returns false where CI cannot go on. Elsewhere, tests that lack a program are skipped, each with its
+ * reason.
+ */
 function getClients() {
   try {
     installClients(say)
@@ -77,7 +80,9 @@ function getClients() {
   }
 }
 
-/** With patterns somebody is at work: what is not yet well formed may be tested all the same. */
+/**
+ * With patterns, somebody is working on the code: tests then also run on code that is not well formed yet.
+ */
 function build() {
   const [biome, tsc] = ['@biomejs/biome/bin/biome', 'typescript/bin/tsc']
   return (patterns.length > 0 || runTool(biome, 'check', '.')) && runTool(tsc, '-p', '.')

@@ -1,4 +1,4 @@
-/** The public surface, nothing else. */
+/** The public API, and nothing else. */
 export { around, type Command, type Wrap } from './api/around.js'
 export type {
   Connection,

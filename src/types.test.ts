@@ -1,7 +1,7 @@
 /**
- * What the types of definitions promise to authors. The compiler is the test: `holds` takes what its type
- * argument says, so a promise that is broken does not compile. What can also be seen at run time is looked
- * at there.
+ * Tests what the types of definitions promise to authors. The compiler is the test: `holds` takes what its
+ * type argument says, so a broken promise does not compile. Where a promise is visible at run time, it is
+ * also checked there.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -24,7 +24,7 @@ import {
 } from './index.js'
 import { openDevice } from './testing/index.js'
 
-/** Whether two types are the same: neither wider nor narrower, and not `any`. */
+/** Whether two types are the same: neither is wider or narrower, and neither is `any`. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 /** Whether an A may be given where a B is expected. */
 type Fits<A, B> = [A] extends [B] ? true : false
@@ -33,7 +33,7 @@ function holds<Promised extends boolean>(_promised: Promised): void {}
 
 const read = (_offset: number, length: number) => new Uint8Array(length)
 
-/** Notes what setup was given. */
+/** The values that setup received. */
 let given: Readonly<Record<string, unknown>> = {}
 const disk = definePlugin({
   name: 'disk',

@@ -1,19 +1,19 @@
 import { type Data, type Device, dataLength } from './device.js'
 import type { MaybePromise } from './maybe.js'
 
-/** A request on its way to a device, as {@link around} shows it. */
+/** A request to a device, as {@link around} shows it. */
 export interface Command {
   readonly type: 'read' | 'write' | 'flush' | 'trim' | 'zero' | 'extents' | 'cache'
   /** In bytes; both are 0 for `flush`. */
   readonly offset: number
   readonly length: number
-  /** Those that were set, of `fua`, `mayTrim` and `fast`. */
-  /** The metadata context, for `extents` alone. */
+  /** The metadata context. Only for `extents`. */
   readonly context?: string
+  /** The flags that were set, of `fua`, `mayTrim` and `fast`. */
   readonly flags: { readonly fua?: boolean; readonly mayTrim?: boolean; readonly fast?: boolean }
 }
 
-/** Is given each command and the way on. It may wait, throw, or answer without going on. */
+/** Receives each command and a function to go on. It may wait, throw, or answer without going on. */
 export type Wrap = <T>(command: Command, proceed: () => MaybePromise<T>) => MaybePromise<T>
 
 const noFlags = Object.freeze({})

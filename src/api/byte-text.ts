@@ -1,7 +1,7 @@
 /**
- * Text of the system, such as words of a command line and names of files, which need not be UTF-8. Each byte
- * that is not part of UTF-8 is kept as a lone surrogate, U+DC80 to U+DCFF, which no proper text has. So all
- * of it is a string here, and the same bytes again where the system takes bytes.
+ * Text of the system, such as command line words and file names, which need not be UTF-8. Each byte outside
+ * UTF-8 is kept as a lone surrogate, U+DC80 to U+DCFF, which never occurs in proper text. Every such text is
+ * thus a string here, and turns into the same bytes again where the system takes bytes.
  */
 import { readlinkSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
@@ -18,7 +18,7 @@ export function textOfBytes(bytes: Uint8Array): string {
   }
 }
 
-/** Runs of UTF-8 are decoded as they are; a byte that begins no character stands for itself. */
+/** Decodes runs of UTF-8. A byte that begins no character becomes a surrogate. */
 function decodeWithStrays(bytes: Uint8Array): string {
   let text = ''
   for (let at = 0; at < bytes.length; ) {
@@ -32,13 +32,13 @@ function decodeWithStrays(bytes: Uint8Array): string {
   return text
 }
 
-/** 0 where no character begins. */
+/** The length in bytes of the character at `at`; 0 where no character begins. */
 function characterLength(bytes: Uint8Array, at: number): number {
   for (const length of [1, 2, 3, 4]) {
     try {
       if (utf8.decode(bytes.subarray(at, at + length)) !== '') return at + length <= bytes.length ? length : 0
     } catch {
-      // It is longer, or is no character.
+      // The character is longer, or there is none.
     }
   }
   return 0
@@ -55,40 +55,40 @@ export function bytesOfText(text: string): Buffer {
   return Buffer.concat([...parts, Buffer.from(text.slice(from))])
 }
 
-/** False for a text that stands for other bytes. */
+/** False for a text that stands for bytes outside UTF-8. */
 export function isUtf8(text: string): boolean {
   return !strayByte.test(text)
 }
 
-/** @throws Error for a text that stands for other bytes, which would be changed on their way. */
+/** @throws Error for a text that stands for bytes outside UTF-8, which would not survive as a string. */
 export function requireUtf8(text: string): string {
   if (isUtf8(text)) return text
   throw new Error(`"${showBytes(text)}" is not UTF-8, and cannot be used here`)
 }
 
-/** For a message: bytes that are not UTF-8 as `\xff`. */
+/** For a message: shows bytes outside UTF-8 as `\xff`. */
 export function showBytes(text: string): string {
   return text.replace(strayBytes, (stray) => `\\x${(stray.charCodeAt(0) - 0xdc00).toString(16)}`)
 }
 
-/** For the functions of `node:fs`: a string where that is the same. */
+/** For the functions of `node:fs`: a string where it gives the same bytes, else a Buffer. */
 export function fsPath(path: string): string | Buffer {
   return isUtf8(path) ? path : bytesOfText(path)
 }
 
-/** As `resolve` of `node:path`, also below a directory whose name is not UTF-8. */
+/** Same as `resolve` of `node:path`, but also works in a directory whose name is not UTF-8. */
 export function absolutePath(path: string): string {
   return isAbsolute(path) ? resolve(path) : resolve(workingDirectory(), path)
 }
 
-/** Node puts U+FFFD where it cannot decode. */
+/** Node's `process.cwd` puts U+FFFD where it cannot decode. */
 function workingDirectory(): string {
   const directory = process.cwd()
   if (!directory.includes('\ufffd') || process.platform !== 'linux') return directory
   return textOfBytes(readlinkSync('/proc/self/cwd', 'buffer'))
 }
 
-/** The words of a list in which each ends with a NUL, as the system hands them over. */
+/** Splits a list in which each word ends with a NUL, the form in which the system passes lists. */
 export function splitAtNul(list: Buffer): Buffer[] {
   const words: Buffer[] = []
   for (let from = 0; from < list.length; ) {

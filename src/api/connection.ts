@@ -2,8 +2,8 @@
 export type ConnectionState = 'greeting' | 'options' | 'upgrading' | 'transmission' | 'draining' | 'closed'
 
 /**
- * Who is at the other end. `pid`, `uid` and `gid` are those of a Unix socket's peer, where the system tells
- * them.
+ * The other end of a connection. `pid`, `uid` and `gid` are those of a Unix socket's peer, where the system
+ * reports them.
  */
 export interface Peer {
   readonly family: 'unix' | 'tcp' | 'stream'
@@ -15,15 +15,20 @@ export interface Peer {
 }
 
 export interface DisconnectOptions {
-  /** Soft alone: the connection closes after so long a quiet behind the last reply. */
+  /**
+   * For a soft disconnect: closes the connection after this long a quiet period behind the last reply, in ms.
+   */
   readonly lingerMs?: number
-  /** Soft alone: what is left of the connection after this time is dropped by force. */
+  /** For a soft disconnect: drops the connection if it still exists after this time, in ms. */
   readonly deadlineMs?: number
-  /** Also before a device is open, and while one is being opened: else it does nothing there. */
+  /**
+   * Disconnect also before a device is open and while one is being opened. Without this, `disconnect` does
+   * nothing there.
+   */
   readonly inHandshake?: boolean
 }
 
-/** What `JSON.stringify` makes of a connection. */
+/** The result of `JSON.stringify` for a connection. */
 export interface ConnectionInfo {
   readonly id: number
   readonly peer: Peer
@@ -31,50 +36,51 @@ export interface ConnectionInfo {
   readonly exportName: string
   readonly readOnly: boolean
   readonly tls: boolean
-  /** When the client connected, as ISO 8601 says. */
+  /** When the client connected, in ISO 8601. */
   readonly since: string
   readonly requests: number
   readonly bytesRead: number
   readonly bytesWritten: number
 }
 
-/** One client, as a plugin, a filter or an embedding program sees it. */
+/** One client, as seen by a plugin, a filter or an embedding program. */
 export interface Connection {
   /**
-   * 1 for the server's first client, then counting. 0: a layer opened the device itself, without a client.
+   * 1 for the server's first client, then counting up. 0 where a layer opened the device itself, without a
+   * client.
    */
   readonly id: number
   readonly peer: Peer
   readonly state: ConnectionState
   /**
-   * Fires when nothing needs to wait for this client any more: what sleeps may wake. Where `state` is
-   * `closed` then, the client was dropped, and the results of what still runs are thrown away. In any other
-   * state the client has ended its side without a goodbye: it may have vanished, or may still read its
-   * replies.
+   * Fires when nothing needs to wait for this client any more, so that sleeping callbacks can wake up. If
+   * `state` is then `closed`, the client was dropped, and the results of running callbacks are discarded. In
+   * any other state the client has ended its side without a goodbye: it may have vanished, or may still read
+   * its replies.
    */
   readonly signal: AbortSignal
   /** When the client connected. */
   readonly since: Date
-  /** Requests that a layer has answered, and the bytes that they read and wrote. */
+  /** Requests that a layer has answered, and the bytes they read and wrote. */
   readonly requests: number
   readonly bytesRead: number
   readonly bytesWritten: number
-  /** Resolves when every device that the client opened is closed, and its stream is gone. */
+  /** Resolves when every device that the client opened is closed and its stream is gone. */
   readonly closed: Promise<void>
-  /** The name the client asked for, as it sent it; empty until then. */
+  /** The export name as the client sent it; empty before that. */
   readonly exportName: string
   readonly readOnly: boolean
   /** True when the connection is encrypted. */
   readonly tls: boolean
   /**
-   * Drops this client, and no other (nbdkit_disconnect(3)). Returns at once, never throws, may be called
+   * Drops this client and no other (nbdkit_disconnect(3)). Returns at once, never throws, and may be called
    * twice.
    *
-   * `force` false: each later request fails with ESHUTDOWN and reaches no layer; those in flight end and are
-   * answered. The connection then closes when the client disconnects, or `lingerMs` after the last reply
-   * where that is given, and `deadlineMs` from now at the latest. Called again, the earlier of two times
-   * holds. `force` true: the socket is destroyed now, and nothing more is answered.
-   * It does nothing before `open` has returned and after `close`: to refuse a client there, throw.
+   * With `force` false, each later request fails with ESHUTDOWN and reaches no layer; requests in flight
+   * finish and are answered. The connection closes when the client disconnects, or `lingerMs` after the last
+   * reply if given, and at the latest `deadlineMs` from now. Of several calls, the earlier time holds. With
+   * `force` true, the socket is destroyed now and nothing more is answered. The call does nothing before
+   * `open` has returned and after `close`: to refuse a client in `open`, throw.
    *
    * @returns whether it took effect.
    */

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { clientMessageOf, logMessageOf, placeIn, stackLinesOf } from './error-text.js'
 import { ConfigError, NbdError } from './errors.js'
 
-/** As Node makes it, for a plugin of a user. */
+/** An error as Node makes it for a user's plugin. */
 function mistake(stack: string, message = 'oops'): TypeError {
   return Object.assign(new TypeError(message), { stack: `TypeError: ${message}\n${stack}` })
 }

@@ -1,23 +1,24 @@
 /**
- * What is said of an error, and to whom. A layer throws some on purpose, with words for whoever asked; any
- * other is a mistake of its author, who needs the place, and whose words are nobody else's business.
+ * What to say about an error, and to whom. A layer throws some errors on purpose, with a message for the user
+ * or client. Any other error is a mistake of the layer's author, who needs the place. Its message is for
+ * nobody else.
  */
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ConfigError, isA, messageOf, NbdError, ProtocolError, propertyOf } from './errors.js'
 
-/** Names of the system's errors, and not of Node's own (`ERR_INVALID_ARG_TYPE`). */
+/** Matches names of the system's errors, but not of Node's own (`ERR_INVALID_ARG_TYPE`). */
 const systemCode = /^E[A-Z0-9]+$/
 
-/** A layer, or the system, says no. Anything else that is thrown is a mistake in a program. */
+/** True for an error thrown on purpose by a layer or the system. Anything else is a mistake in a program. */
 export function isOnPurpose(error: unknown): boolean {
   const isSaid = isA(error, NbdError) || isA(error, ConfigError) || isA(error, ProtocolError)
   return isSaid || codeOf(error) !== undefined
 }
 
 /**
- * What a client is told: the words of whoever threw it on purpose. What the system says names files of this
- * machine, so that only its code is told; of a mistake only its name.
+ * The message for a client: the text of an error thrown on purpose. The system's texts name files of this
+ * machine, so the client gets only the code. Of a mistake, the client gets only the error's name.
  */
 export function clientMessageOf(error: unknown): string {
   const code = codeOf(error)
@@ -27,7 +28,7 @@ export function clientMessageOf(error: unknown): string {
   return code ?? nameOf(error)
 }
 
-/** What a log says. Of a mistake that is also its name, and the line of its author. */
+/** The message for a log. For a mistake, it includes the error's name and the author's line. */
 export function logMessageOf(error: unknown): string {
   if (isOnPurpose(error)) return messageOf(error)
   const name = nameOf(error)
@@ -36,7 +37,9 @@ export function logMessageOf(error: unknown): string {
   return place === undefined ? said : `${said} (${basename(place.file)}:${place.line})`
 }
 
-/** The stack as further lines, where it helps somebody: of a mistake, and of what a user's own file threw. */
+/**
+ * The stack as further lines, where it helps: for a mistake, and for an error thrown in a user's own file.
+ */
 export function stackLinesOf(error: unknown): string {
   const stack = framesOf(error)
   const first = stack.search(/^ +at /m)
@@ -44,23 +47,23 @@ export function stackLinesOf(error: unknown): string {
   return helps ? `\n${stack.slice(first)}` : ''
 }
 
-/** The stack without the message, which may hold whatever a client chose. */
+/** The stack without the message, which may hold text that a client chose. */
 function framesOf(error: unknown): string {
   const stack = propertyOf(error, 'stack')
   return typeof stack === 'string' ? stack.replace(messageOf(error), () => '') : ''
 }
 
-/** Ten lines are far shorter: what is longer is none of Node. */
+/** Node's ten lines are far shorter. A longer stack was not made by Node. */
 const stackCharactersMax = 8192
 
-/** What we are made of, which is never at fault for an error of a user's file. */
+/** The program's own files, which are never at fault for an error of a user's file. */
 const ours = new URL('../', import.meta.url)
 const oursAsPath = fileURLToPath(ours)
 
 /**
- * The first file and line that a stack names, and that is not ours; rather the user's own than that of a
- * package in use. That of a syntax error stands on a line of its own, that of any other error in the first
- * line after `at`.
+ * Returns the first file and line in a stack outside the program, preferring the user's own file to that of
+ * an installed package. A syntax error has its place on a line of its own, any other error in the first line
+ * after `at`.
  */
 export function placeIn(stack: string): { readonly file: string; readonly line: string } | undefined {
   const alone = /^ ?((?:file:\/\/)?\/.*?):(\d+)(?::\d+)?$/gm

@@ -1,4 +1,4 @@
-/** The errors a client can be told of (NBD spec, "Error values"). */
+/** The errors that a client can get (NBD spec, "Error values"). */
 export type NbdErrorCode =
   | 'EPERM'
   | 'EIO'
@@ -10,11 +10,11 @@ export type NbdErrorCode =
   | 'ESHUTDOWN'
 
 /**
- * The device says no: throw it from a callback, and that one request fails with `code`.
- * Any Node error with a `code` (`ENOENT`, `EACCES`, …) does too, mapped to the nearest of these.
+ * An error of the device: thrown from a callback, it fails that one request with `code`. Any Node error with
+ * a `code` (`ENOENT`, `EACCES`, …) does the same, mapped to the nearest of these.
  *
- * @example throw new NbdError('ENOSPC', `write ${length} at ${offset}: the quota of ${quota} bytes is used
- * up`)
+ * @example
+ * throw new NbdError('ENOSPC', `write ${length} at ${offset}: the quota of ${quota} bytes is used up`)
  */
 export class NbdError extends Error {
   override readonly name = 'NbdError'
@@ -27,29 +27,26 @@ export class NbdError extends Error {
 }
 
 /**
- * What the user asked for cannot be done. The program prints the message as one line and exits with status 1.
- * Its `code` is `NBD_CONFIG`.
+ * The user's request cannot be carried out. The program prints the message as one line and exits with status
+ * 1. Its `code` is `NBD_CONFIG`.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly code = 'NBD_CONFIG'
 }
 
-/**
- * The peer broke the protocol so that the stream has lost its step: the connection ends. Its `code` is
- * `NBD_PROTOCOL`.
- */
+/** The peer broke the protocol, and the stream is out of step: the connection ends. Code `NBD_PROTOCOL`. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
   readonly code = 'NBD_PROTOCOL'
 }
 
-/** Stands for the text of what has none. */
+/** The text of an error that has none. */
 const textless = 'something without a text was thrown'
 
 /**
- * The text of anything that was thrown, for a log or a reply. Never throws: a layer may throw what has no
- * text, whose `toString` throws, or a proxy that is revoked.
+ * The text of any thrown value, for a log or a reply. Never throws, even for a value without a text, one
+ * whose `toString` throws, or a revoked proxy.
  */
 export function messageOf(error: unknown): string {
   try {
@@ -60,13 +57,13 @@ export function messageOf(error: unknown): string {
   }
 }
 
-/** The stack of anything that was thrown; its text where it has no stack. Never throws. */
+/** The stack of any thrown value, or its text where it has no stack. Never throws. */
 export function stackOf(error: unknown): string {
   const stack = isA(error, Error) ? propertyOf(error, 'stack') : undefined
   return typeof stack === 'string' && stack !== '' ? stack : messageOf(error)
 }
 
-/** As `error instanceof kind`, for anything that was thrown. Never throws. */
+/** Same as `error instanceof kind`, for any thrown value. Never throws. */
 export function isA<T extends Error>(
   error: unknown,
   kind: abstract new (...given: never[]) => T,
@@ -78,7 +75,7 @@ export function isA<T extends Error>(
   }
 }
 
-/** A property of anything that was thrown; undefined where to read it throws. Never throws. */
+/** A property of any thrown value; undefined where reading it throws. Never throws. */
 export function propertyOf(error: unknown, key: string): unknown {
   try {
     return typeof error === 'object' && error !== null ? Reflect.get(error, key) : undefined

@@ -8,7 +8,7 @@ import { param, resolveValues } from './params.js'
 const onLinux = process.platform === 'linux' ? {} : { skip: 'only Linux lists the descriptors of a process' }
 const module = new URL('inherited.js', import.meta.url).href
 
-/** What a new Node says of itself, which is started with these descriptors from 3 on. */
+/** The output of a new Node process that is started with these descriptors from 3 on. */
 function inNewNode(script: string, more: readonly (number | 'pipe')[] = []): unknown {
   const { stdout, stderr } = spawnSync(
     process.execPath,
@@ -19,7 +19,7 @@ function inNewNode(script: string, more: readonly (number | 'pipe')[] = []): unk
   return JSON.parse(stdout)
 }
 
-/** What whoever runs the tests leaves open for every process: flags without close-on-exec. */
+/** Descriptors that the test runner's caller leaves open for every process: flags without close-on-exec. */
 const leaked = () =>
   readdirSync('/proc/self/fd')
     .map(Number)

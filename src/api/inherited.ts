@@ -1,24 +1,24 @@
-/** File descriptors that the process was started with, told apart from those that Node opened for itself. */
+/** Tells the file descriptors that the process was started with from those that Node opened for itself. */
 import { fstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { devNull } from 'node:os'
 
-/** Undefined in a program that embeds a server: such a program may have opened any of its descriptors. */
+/** Undefined in a program that embeds a server, which may have opened any of its descriptors. */
 let remembered: readonly number[] | undefined
 
-/** Called by the program in each thread, before anything is opened: a later descriptor is not inherited. */
+/** Records the inherited descriptors. The program calls this in each thread before it opens anything. */
 export function rememberInherited(descriptors = inheritedDescriptors()): void {
   remembered = descriptors
 }
 
-/** For another thread, which remembers the same. */
+/** The inherited descriptors, to be remembered by another thread. */
 export function inheritedAtStart(): readonly number[] {
   return remembered ?? inheritedDescriptors()
 }
 
 /**
- * Why a parameter cannot name this descriptor; undefined where it can.
- * Every part that takes the number of a descriptor from a user asks here first: a descriptor of Node itself
- * is open as well, and to read or to close it breaks the process.
+ * Why a parameter cannot name this descriptor; undefined where it can. Every part that takes a descriptor
+ * from a user checks here first. A descriptor of Node itself is open as well, and reading or closing it
+ * breaks the process.
  */
 export function whyNotInherited(fd: number): string | undefined {
   const advice = 'the process that starts the server must leave it open for it'
@@ -29,9 +29,10 @@ export function whyNotInherited(fd: number): string | undefined {
 }
 
 /**
- * Standard input, output and error, and on Linux those above that were open at the start, in ascending order.
- * The kernel does not tell who opened a descriptor, and Node marks all of them close-on-exec, so those of
- * Node are known by their kind: events, pipes that have both ends here, and the null device.
+ * Standard input, output and error, and on Linux the higher descriptors that were open at the start, in
+ * ascending order. The kernel does not tell who opened a descriptor, and Node marks all of them
+ * close-on-exec. So Node's own are recognised by kind: events, pipes that have both ends in this process, and
+ * the null device.
  */
 export function inheritedDescriptors(): readonly number[] {
   const open = descriptorsAbove(2)
@@ -45,7 +46,7 @@ export function inheritedDescriptors(): readonly number[] {
 
 interface Descriptor {
   readonly fd: number
-  /** A path, or the kind and number of what has no path. */
+  /** A path, or the kind and number of an object without a path. */
   readonly target: string
   readonly writes: boolean
 }
@@ -58,13 +59,13 @@ function descriptorsAbove(last: number): Descriptor[] {
       const [, flags = '0'] = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? []
       return [{ fd, target, writes: (Number.parseInt(flags, 8) & 3) !== 0 }]
     } catch {
-      // That by which the folder was read is closed by now.
+      // The descriptor that read the folder is closed by now.
       return []
     }
   })
 }
 
-/** None where there is no proc file system: such a system has no other way to tell. */
+/** Empty without a proc file system: such a system has no other way to tell. */
 function openDescriptors(): readonly number[] {
   try {
     return readdirSync('/proc/self/fd').map(Number)

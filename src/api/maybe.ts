@@ -1,11 +1,7 @@
-/**
- * A value that is here, or one that is still to come. Return the value when you have it: no Promise, no cost.
- */
+/** A value, or a Promise of one. Return the value where you have it: that saves the cost of a Promise. */
 export type MaybePromise<T> = T | Promise<T>
 
-/**
- * True for a Promise of ours or of anybody's. Only objects are asked, so numbers and `undefined` stay cheap.
- */
+/** True for any Promise, ours or foreign. Only objects are tested, so numbers and `undefined` stay cheap. */
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
@@ -13,8 +9,8 @@ export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
 }
 
 /**
- * Goes on with `fn` when `value` is there: at once when it is a value, later when it is a Promise.
- * It keeps a filter synchronous over a synchronous device, where `await` would not.
+ * Calls `fn` with `value`: at once for a value, later for a Promise. A filter thus stays synchronous over a
+ * synchronous device, which `await` would not allow.
  *
  * @example read: (offset, length, alloc) => andThen(device.read(offset, length, alloc), decrypt)
  */

@@ -1,10 +1,13 @@
-/** For a message about an unknown word: `, did you mean "memory"?`, or nothing when no known word is near. */
+/**
+ * For a message about an unknown word: `, did you mean "memory"?`, or an empty text when no known word is
+ * similar.
+ */
 export function orNearest(word: string, known: readonly string[], prefix = ''): string {
   const near = nearest(word, known)
   return near === undefined ? '' : `: did you mean ${prefix}${near}?`
 }
 
-/** The word that takes the fewest changes, unless that would change more than a third of it. */
+/** The known word with the fewest changes, unless they would change more than a third of the word. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined
   let least = Math.max(1, Math.floor(word.length / 3)) + 1
@@ -18,7 +21,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return best
 }
 
-/** How many letters must be added, removed, replaced, or exchanged with their neighbour. */
+/** The number of letters to add, remove, replace, or swap with their neighbour. */
 export function editDistance(a: string, b: string): number {
   let beforeLast: number[] = []
   let last = Array.from({ length: b.length + 1 }, (_, index) => index)

@@ -14,35 +14,33 @@ import {
   readPassword,
 } from './parse.js'
 
-/**
- * A parameter of a plugin or filter: how it is parsed, documented and typed, in one. Made by {@link param}.
- */
+/** A parameter of a plugin or filter: its parsing, documentation and type in one. Made by {@link param}. */
 export interface Param<T = unknown> {
-  /** What the help shows after `=`: `SIZE`, `on|off`. */
+  /** Text after `=` in the help: `SIZE`, `on|off`. */
   readonly placeholder: string
   readonly doc: string
-  /** The keys on the command line: the parameter's own name, unless given. */
+  /** The keys on the command line. Defaults to the parameter's own name. */
   readonly keys?: readonly string[]
   readonly required?: boolean
   readonly default?: T
-  /** It takes a bare word (nbdkit(1), "Magic parameters"). */
+  /** The parameter takes a bare word (nbdkit(1), "Magic parameters"). */
   readonly magic?: boolean
-  /** The layer turns it into bytes itself, so its text need not be UTF-8 (byte-text.ts). */
+  /** The layer turns the text into bytes itself, so the text need not be UTF-8 (byte-text.ts). */
   readonly bytes?: boolean
-  /** No message shows it. */
+  /** No message shows the value. */
   readonly secret?: boolean
-  /** It takes, by key, each `key=value` that no layer declares. */
+  /** Takes each `key=value` that no layer declares, by key. */
   readonly others?: boolean
-  /** It takes, in order, each `key=value` that no layer declares, and each further bare word. */
+  /** Takes each `key=value` that no layer declares, and each further bare word, in order. */
   readonly settings?: boolean
-  /** Text from a command line to a value, or a throw that says what is wrong. */
+  /** Parses text from a command line. Throws an error that says what is wrong. */
   parse(text: string): T
   /** Checks a value given in code. */
   check(value: unknown): T
 }
 export type Params = Readonly<Record<string, Param>>
 
-/** What a layer that is another program is told: `key=value`, or a bare word where there is no key. */
+/** A setting for a layer that runs another program: `key=value`, or a bare word where there is no key. */
 export type Setting = readonly [key: string | undefined, value: string]
 
 interface Options<T> {
@@ -68,11 +66,11 @@ type Certain<X> = X extends { required: true }
     : false
 type RequiredKeys<P extends Params> = { [K in keyof P]: P[K] extends { required: true } ? K : never }[keyof P]
 
-/** What `setup` is given. */
+/** The values that `setup` receives. */
 export type Values<P extends Params> = {
   readonly [K in keyof P]: Certain<P[K]> extends true ? ValueOf<P[K]> : ValueOf<P[K]> | undefined
 }
-/** What a caller gives in code: a value, or its text as on the command line. */
+/** The inputs that a caller gives in code: a value, or its text as on the command line. */
 export type Inputs<P extends Params> = {
   readonly [K in RequiredKeys<P>]: ValueOf<P[K]> | string
 } & { readonly [K in Exclude<keyof P, RequiredKeys<P>>]?: ValueOf<P[K]> | string | undefined }
@@ -96,7 +94,7 @@ const isSettings = (value: unknown): value is readonly Setting[] =>
   value.every((one) => Array.isArray(one) && (one[0] === undefined || isString(one[0])) && isString(one[1]))
 const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean'
 
-/** The kinds of parameters. The words are nbdkit's (nbdkit-plugin(3), "Parsing command line parameters"). */
+/** The kinds of parameters. The syntax is nbdkit's (nbdkit-plugin(3), "Parsing command line parameters"). */
 export const param = {
   /** A size in bytes: `1G` on the command line, a number in code. */
   size: make(
@@ -104,15 +102,15 @@ export const param = {
     parseSize,
     expect('bytes as a number', isNumber, (n) => checkRange(n, 0, Number.MAX_SAFE_INTEGER)),
   ),
-  /** A time in milliseconds in code; on the command line seconds, or with a unit (`10ms`). */
+  /** A time: milliseconds in code; on the command line seconds, or a number with a unit (`10ms`). */
   delay: make('TIME', parseDelay, expect('milliseconds as a number', isNumber, checkDelay)),
-  /** 0 to 1; on the command line also `10%` and `1:10`. */
+  /** A number from 0 to 1; on the command line also `10%` and `1:10`. */
   probability: make('PROBABILITY', parseProbability, expect('a number', isNumber, checkProbability)),
   boolean: make('BOOL', parseBoolean, expect('a boolean', isBoolean)),
   string: make('STRING', (text) => text, expect('a string', isString)),
   /**
-   * What users name themselves: by key, the text of each `key=value` that no layer declares. `keys` is what
-   * the help shows for them.
+   * Values under keys that the user chooses: by key, the text of each `key=value` that no layer declares.
+   * `keys` is what the help shows for them.
    */
   others<const O extends Options<Readonly<Record<string, string>>>>(
     options: O,
@@ -129,8 +127,8 @@ export const param = {
     }
   },
   /**
-   * What another program takes and only it knows: pairs of key and value, in the order given, any key as
-   * often as it comes. `Object.entries({ file: 'disk.img' })` are such pairs.
+   * Settings for another program, which alone knows them: pairs of key and value in the order given. Any key
+   * may repeat. `Object.entries({ file: 'disk.img' })` gives such pairs.
    */
   settings<const O extends Options<readonly Setting[]>>(options: O): Param<readonly Setting[]> & O {
     const parse = (text: string): never => {
@@ -144,9 +142,11 @@ export const param = {
       ...options,
     }
   },
-  /** A file's name, made absolute at once: a server may change its directory later. */
+  /** A file name, made absolute at once, because a server may change its directory later. */
   path: make('PATH', absolute, expect('a path', isString, absolute)),
-  /** `-`, `-FD` and `+FILE` read it from elsewhere. A value in code is taken as it is on a command line. */
+  /**
+   * `-`, `-FD` and `+FILE` read the password from elsewhere. A value in code is handled as on a command line.
+   */
   password<const O extends Options<string>>(options: O): Param<string> & O {
     const check = expect('a string', isString, readPassword)
     return { placeholder: 'PASSWORD', bytes: true, secret: true, parse: readPassword, check, ...options }
@@ -162,7 +162,7 @@ export const param = {
       ...options,
     }
   },
-  /** The number of a file descriptor, from `min` on: on the command line one that was inherited. */
+  /** The number of a file descriptor, at least `min`. On the command line it must be inherited. */
   descriptor<const O extends Options<number> & { min?: number }>(options: O): Param<number> & O {
     const inRange = (fd: number) => checkRange(fd, options.min ?? 0, descriptorMax)
     return {
@@ -172,7 +172,10 @@ export const param = {
       ...options,
     }
   },
-  /** One of a few words. `also`: other spellings of them, which are not shown; `anyCase`: as in `TIME`. */
+  /**
+   * One of a few words. `also` lists other spellings, which are not shown. `anyCase` ignores case, as in
+   * `TIME`.
+   */
   oneOf<const W extends string, const O extends Options<NoInfer<W>> & Spellings<NoInfer<W>>>(
     words: readonly W[],
     options: O,
@@ -198,13 +201,13 @@ function absolute(path: string): string {
   return absolutePath(path)
 }
 
-/** The keys by which a parameter is given on the command line. */
+/** The keys of a parameter on the command line. */
 export function keysOf(name: string, parameter: Param): readonly string[] {
   return parameter.keys ?? [name]
 }
 
 /**
- * Turns what a user gave into what `setup` is given.
+ * Turns a user's inputs into the values for `setup`.
  *
  * @throws ConfigError that names the layer and the key, for a value that does not parse, is missing, or is
  * unknown.
@@ -235,17 +238,17 @@ export function resolveValues<P extends Params>(
   return values as Values<P>
 }
 
-/** @throws Error for a text that is not UTF-8, where the layer would change its bytes. */
+/** @throws Error for a text that is not UTF-8 where the layer would change its bytes. */
 function resolveValue({ parse, check, bytes, others, settings }: Param, input: unknown): unknown {
   if (!bytes && typeof input === 'string') requireUtf8(input)
   if (!bytes && (others || settings)) for (const text of textsIn(input)) requireUtf8(text)
   const value = typeof input === 'string' ? parse(input) : check(input)
-  // The path of a directory that is not UTF-8 may have come before it.
+  // The path may have gained a directory whose name is not UTF-8.
   if (!bytes && typeof value === 'string') requireUtf8(value)
   return value
 }
 
-/** Of values by their keys, or of a list of pairs. */
+/** The texts of values by key, or of a list of pairs. */
 function textsIn(input: unknown): string[] {
   return Object.entries(input ?? {})
     .flat(2)

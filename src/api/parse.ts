@@ -1,6 +1,7 @@
 /**
- * Reads the words of nbdkit's command line: sizes, delays, probabilities, booleans, integers, passwords.
- * Each returns the value or throws an Error whose message says what was wrong and what would be right.
+ * Parses the values of nbdkit's command line: sizes, delays, probabilities, booleans, integers, passwords.
+ * Each function returns the value, or throws an Error whose message says what was wrong and what would be
+ * right.
  */
 import { closeSync, readFileSync } from 'node:fs'
 import { isatty } from 'node:tty'
@@ -19,13 +20,16 @@ const sizeUnits: Record<string, number> = {
   e: 2 ** 60,
 }
 
-/** Space before a number is skipped, as C does it. What is behind a number never is. */
+/** Skips space before a number, as C does. Space after a number is never skipped. */
 const start = '^[ \\t\\n\\v\\f\\r]*'
 const decimal = '\\+?(?:\\d+(?:\\.\\d*)?|\\.\\d+)(?:[eE][+-]?\\d+)?'
 const delay = new RegExp(`${start}(${decimal})(s|ms|us|µs|μs|ns)?$`)
 const probability = new RegExp(`${start}(${decimal})(?:(%)|[:/](${decimal}))?$`)
 
-/** `1G` in bytes (nbdkit_parse_size(3)): decimal digits, then a unit of b, s (512), k, m, g, t, p or e. */
+/**
+ * Parses a size such as `1G` to bytes (nbdkit_parse_size(3)): decimal digits, then a unit of b, s (512), k,
+ * m, g, t, p or e.
+ */
 export function parseSize(text: string): number {
   const match = /^[ \t\n\v\f\r]*\+?(\d+)([bskmgtpe]?)$/i.exec(text)
   if (!match)
@@ -36,7 +40,10 @@ export function parseSize(text: string): number {
   return size
 }
 
-/** An integer (nbdkit_parse_int(3)): decimal, hexadecimal (`0x…`) or octal (`0…`), within `min` and `max`. */
+/**
+ * Parses an integer (nbdkit_parse_int(3)): decimal, hexadecimal (`0x…`) or octal (`0…`), within `min` and
+ * `max`.
+ */
 export function parseInteger(text: string, min: number, max: number): number {
   const match = /^[ \t\n\v\f\r]*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)
   if (!match) throw new Error(`could not parse number: "${text}"`)
@@ -56,7 +63,7 @@ export function checkRange(value: number, min: number, max: number): number {
 
 export const descriptorMax = 2 ** 31 - 1
 
-/** The number of a file descriptor that was inherited. */
+/** Parses the number of an inherited file descriptor. */
 export function parseDescriptor(text: string, min: number): number {
   const fd = parseInteger(text, min, descriptorMax)
   const why = whyNotInherited(fd)
@@ -64,7 +71,7 @@ export function parseDescriptor(text: string, min: number): number {
   return fd
 }
 
-/** A boolean (nbdkit_parse_bool(3)). */
+/** Parses a boolean (nbdkit_parse_bool(3)). */
 export function parseBoolean(text: string): boolean {
   const word = text.toLowerCase()
   if (['1', 'true', 't', 'yes', 'y', 'on'].includes(word)) return true
@@ -82,7 +89,7 @@ const delayUnits: Record<string, number> = {
   ns: 1e-6,
 }
 
-/** `10ms` in milliseconds (nbdkit_parse_delay(3)): a bare number is seconds. */
+/** Parses a delay such as `10ms` to milliseconds (nbdkit_parse_delay(3)). A bare number is seconds. */
 export function parseDelay(text: string): number {
   const match = delay.exec(text)
   if (!match)
@@ -97,7 +104,7 @@ export function checkDelay(ms: number): number {
   return ms
 }
 
-/** A probability as 0 to 1 (nbdkit_parse_probability(3)): `0.1`, `10%`, `1:10` or `1/10`. */
+/** Parses a probability to 0 to 1 (nbdkit_parse_probability(3)): `0.1`, `10%`, `1:10` or `1/10`. */
 export function parseProbability(text: string): number {
   const match = probability.exec(text)
   if (!match) throw new Error(`could not parse probability "${text}": expected such as 0.1, 10% or 1:10`)
@@ -111,8 +118,8 @@ export function checkProbability(value: number): number {
 }
 
 /**
- * A password (nbdkit_read_password(3)): itself, or `+FILE` for the first line of a file, `-FD` for the first
- * line of an inherited file descriptor, `-` for a line typed at the terminal.
+ * Reads a password (nbdkit_read_password(3)): the text itself, `+FILE` for the first line of a file, `-FD`
+ * for the first line of an inherited file descriptor, or `-` for a line typed at the terminal.
  */
 export function readPassword(text: string): string {
   const password = passwordOf(text)

@@ -7,7 +7,7 @@ import type { Layer } from './plugin.js'
 export type ServerState = 'created' | 'configured' | 'ready' | 'serving' | 'draining' | 'stopped'
 
 /**
- * Where clients come from. A port of 0 takes a free one; `ipv6Only` keeps IPv4 off a host of `::`. A `path`
+ * An address to listen on. A port of 0 takes a free one. `ipv6Only` keeps IPv4 off a host of `::`. A `path`
  * is a Unix socket that must not exist yet.
  */
 export type ListenTarget =
@@ -15,7 +15,7 @@ export type ListenTarget =
       readonly port: number
       readonly host?: string
       readonly ipv6Only?: boolean
-      /** What `uri` calls the host; the host itself unless given. */
+      /** The host name in `uri`. Defaults to the host. */
       readonly name?: string
     }
   | { readonly path: string }
@@ -23,76 +23,75 @@ export type ListenTarget =
 
 export interface ServerOptions {
   readonly plugin: Layer<'plugin'>
-  /** Outermost first: the first meets a client's request before the others. */
+  /** Outermost first: the first filter sees a client's request before the others. */
   readonly filters?: readonly Layer<'filter'>[]
   /** Serve every export read-only. */
   readonly readOnly?: boolean
-  /** Named in `uri`, and nowhere else: clients choose the export. */
+  /** Used in `uri` only: clients choose the export. */
   readonly exportName?: string
-  /** Requests in flight on each connection, at most: 16 unless given. */
+  /** The most requests in flight on each connection. Defaults to 16. */
   readonly threads?: number
-  /** A client that has not reached an export after this time is dropped. 0, the default: no limit. */
+  /** Drops a client that has not reached an export after this time, in ms. 0, the default, means no limit. */
   readonly handshakeTimeoutMs?: number
   /** Speak the oldstyle handshake (NBD spec, "Oldstyle negotiation"): one export, nothing negotiated. */
   readonly oldstyle?: boolean
-  /** Handshake flags that may be sent, as bits; all unless given. */
+  /** Handshake flags that may be sent, as bits. Defaults to all. */
   readonly maskHandshake?: number
-  /** False: answer structured replies and extended headers as a server that has not heard of them. */
+  /** False: refuse structured replies and extended headers, as a server that does not know them. */
   readonly structuredReplies?: boolean
-  /** False: the same for metadata contexts. */
+  /** False: refuse metadata contexts likewise. */
   readonly metaContexts?: boolean
   /**
-   * Ask the system to probe idle TCP clients, so that those that are gone are noticed (tcp(7),
-   * `SO_KEEPALIVE`).
+   * Ask the system to probe idle TCP clients, so that vanished clients are noticed (tcp(7), `SO_KEEPALIVE`).
    */
   readonly keepAlive?: boolean
   /**
-   * How long the event loop stays awake after an answer, in case the next request comes at once: 50 us unless
-   * given, where there are several processors; 0: it sleeps. At most 1000. It tries less often where that is
-   * in vain.
+   * How long the event loop stays awake after a reply, in case the next request comes at once, in
+   * microseconds. Defaults to 50 on several processors. 0 lets the loop sleep; the maximum is 1000. The loop
+   * tries less often where staying awake does not help.
    */
   readonly busyPollUs?: number
-  /** How long a shutdown waits for clients before it drops them: 30,000 ms unless given. */
+  /** How long a shutdown waits for clients before it drops them, in ms. Defaults to 30,000. */
   readonly graceMs?: number
   /** False: standard input and output are a client's connection, and no layer may use them. */
   readonly stdioSafe?: boolean
   /** For layers that know debug flags (nbdkit(1), `-D`): `PLUGIN.FLAG=VALUE`. */
   readonly debugFlags?: readonly string[]
-  /** Says nothing unless given. */
+  /** Defaults to a log that discards everything. */
   readonly log?: Log
-  /** For a server that is one of several threads: what `share` of each layer returned, the plugin's last. */
+  /** For a server that is one of several threads: the results of `share` of each layer, the plugin's last. */
   readonly shared?: readonly unknown[]
 }
 
-/** A server of one chain of layers. Several may run in one process: they share nothing. */
+/** A server of one chain of layers. Servers in one process share nothing. */
 export interface Server extends AsyncDisposable {
   readonly state: ServerState
   readonly connections: ReadonlySet<Connection>
-  /** For a client to connect to (the NBD URI specification); undefined unless it listens. */
+  /** The URI for clients (NBD URI specification). Undefined unless the server listens. */
   readonly uri: string | undefined
-  /** Where it listens: the TCP port or Unix socket that was really taken. */
+  /** The addresses listened on, with the actual TCP ports and Unix sockets. */
   readonly addresses: readonly ListenTarget[]
-  /** Resolves when a shutdown begins: the program has asked for it, or a layer. */
+  /** Resolves when a shutdown begins, started by the program or a layer. */
   readonly stopping: Promise<void>
   /**
    * Resolves when the server has stopped and every layer is closed. Rejects with {@link StuckError} when a
-   * callback did not settle, long after it was told to.
+   * callback has not settled long after it was told to stop.
    */
   readonly stopped: Promise<void>
-  /** Sets the layers up. `listen` and `serve` do it too. Rejects with ConfigError when a layer refuses. */
+  /** Sets up the layers. `listen` and `serve` also do so. Rejects with ConfigError when a layer refuses. */
   ready(): Promise<void>
   /** Resolves when clients can connect. May be called several times, for several addresses. */
   listen(target: ListenTarget): Promise<void>
   /**
-   * Serves one client on any stream: standard input and output, one end of a pair of sockets, a test. Or on
-   * the file descriptor of a connected socket, which it takes over. Rejects with ConfigError where that is
-   * none.
+   * Serves one client on any stream: standard input and output, one end of a socket pair, a test. Also serves
+   * the file descriptor of a connected socket, and then owns it. Rejects with ConfigError where the
+   * descriptor is no such socket.
    */
   serve(client: Duplex | { readonly fd: number }): Promise<Connection>
   /**
-   * Stops: no new clients; requests in flight end and are answered, later ones get ESHUTDOWN. After `graceMs`
-   * the rest is dropped. Called again with a shorter grace, the shorter one holds. Resolves as `stopped`
-   * does: a layer must not await it, but use its own `server.shutdown()`.
+   * Stops the server: it takes no new clients, requests in flight finish and are answered, and later requests
+   * get ESHUTDOWN. After `graceMs` the remaining clients are dropped. Of several calls, the shortest grace
+   * holds. Settles as `stopped` does. A layer must not await this, but use its own `server.shutdown()`.
    */
   shutdown(options?: { readonly graceMs?: number }): Promise<void>
 }

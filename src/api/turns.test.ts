@@ -4,13 +4,13 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { isPromise } from './maybe.js'
 import { inPieces, inTurns } from './turns.js'
 
-/** Holds the event loop for so many ms. */
+/** Blocks the event loop for `ms`. */
 function hold(ms: number): void {
   const until = performance.now() + ms
   while (performance.now() < until);
 }
 
-/** Work of so many steps, each of which takes longer than a turn. */
+/** Work of `count` steps, each of which takes longer than a turn. */
 function slowSteps(count: number, log: string[] = [], name = '') {
   let step = 0
   return () => {
@@ -43,7 +43,7 @@ test('others are let in while long work is done', async () => {
 test('only one long work goes on in each turn, and each has its turn', async () => {
   const log: string[] = []
   const all = ['a', 'b', 'c'].map((name) => inTurns(slowSteps(4, log, name)))
-  // Only the first found nobody waiting.
+  // Only the first found nothing waiting.
   assert.deepEqual(log, ['a1', 'a2', 'b1', 'c1'])
   const turns: number[] = []
   while (log.length < 12) {
@@ -84,7 +84,7 @@ test('a step that throws ends the work: in the first turn it throws, in a later 
   assert.throws(() => inTurns(failAt(2, 0)), new Error('step 2'))
   await assert.rejects(async () => inTurns(failAt(4, 2)), new Error('step 4'))
   await assert.rejects(async () => inTurns(() => Promise.reject(new Error('later'))), new Error('later'))
-  // Whoever waits behind it has its turn.
+  // Work that waits behind it gets its turn.
   await inTurns(slowSteps(3))
 })
 

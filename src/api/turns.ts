@@ -1,28 +1,28 @@
 import { isPromise, type MaybePromise } from './maybe.js'
 
-/** So long, in ms, long work may hold the event loop before others are let in. */
+/** How long long work may block the event loop before other work runs, in ms. */
 const turnMs = 1
 
 /**
  * Calls `step` until it returns false. Short work is done before this returns, and costs no Promise. Long
- * work holds the event loop for about a millisecond at a time, and in between other clients are served. Only
- * one long work goes on in each turn of the event loop: many of them hold up nobody for longer than one.
+ * work blocks the event loop for about a millisecond at a time, and other clients are served in between. Each
+ * turn of the event loop runs only one piece of long work, so many of them block it for no longer than one.
  *
- * A step should take 0.2 ms or less: 64 KiB that are computed, or 256 KiB that are copied.
+ * A step should take 0.2 ms or less: 64 KiB of computed data, or 256 KiB of copied data.
  *
  * @example inTurns(() => { update(page); page = page.next; return page !== undefined })
  */
 export function inTurns(step: () => MaybePromise<boolean>): MaybePromise<void> {
   const first = step()
   if (first === false) return
-  // What comes while others wait for their turn waits behind them.
+  // New work queues behind work that waits for its turn.
   const more = first === true && waiting.length === 0 ? oneTurn(step) : first
   if (more !== false) return goOn(more, step)
 }
 
 /**
- * Calls `piece` for each part of a range, in order, as {@link inTurns} does: each of `pieceBytes`, but for
- * the last, which may be shorter.
+ * Calls `piece` for each part of a range, in order, with the turns of {@link inTurns}. Each part has
+ * `pieceBytes`, except the last, which may be shorter.
  */
 export function inPieces(
   offset: number,
@@ -41,7 +41,7 @@ export function inPieces(
   })
 }
 
-/** True: the time is over, and there is more to do. */
+/** Returns true when the time is over and there is more to do. */
 function oneTurn(step: () => MaybePromise<boolean>): MaybePromise<boolean> {
   const until = performance.now() + turnMs
   while (performance.now() < until) {
@@ -51,9 +51,12 @@ function oneTurn(step: () => MaybePromise<boolean>): MaybePromise<boolean> {
   return true
 }
 
-/** A step that gave a Promise has let others in, or has not: a turn of the event loop makes sure of it. */
+/**
+ * Waits a turn of the event loop before each further step: a step that returned a Promise may not have
+ * yielded.
+ */
 async function goOn(first: MaybePromise<boolean>, step: () => MaybePromise<boolean>): Promise<void> {
-  // A value is not awaited: who comes next must see that somebody waits.
+  // Do not await a plain value: work that starts next must see that this work waits.
   for (let more = isPromise(first) ? await first : first; more; more = await oneTurn(step)) await nextTurn()
 }
 

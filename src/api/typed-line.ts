@@ -1,17 +1,17 @@
-/** A line that is typed at the terminal, and not shown. */
+/** Reads a line typed at the terminal, without showing it. */
 import { readSync, writeSync } from 'node:fs'
 import { ReadStream } from 'node:tty'
 import { textOfBytes } from './byte-text.js'
 
-/** How often it is looked for the next key where the terminal does not wait for it. */
+/** Time between two attempts to read a key where the terminal does not block, in ms. */
 const lookMs = 20
 
-/** What keys send to a program that reads them one by one. */
+/** Bytes that keys send to a program that reads them one by one. */
 const keys = { interrupt: 3, end: 4, backspace: 8, lineFeed: 10, enter: 13, clear: 21, erase: 127 }
 
 /**
- * Asks for a line on standard error, and waits for its end. The terminal shows again what is typed however
- * this ends: Ctrl-C is a key like others here, and not yet a signal.
+ * Prompts for a line on standard error and waits for its end. The terminal echoes again however this ends. In
+ * between, Ctrl-C is an ordinary key and not a signal.
  *
  * @throws Error after Ctrl-C, unless that has ended the process.
  */
@@ -44,7 +44,7 @@ function nextKey(): number {
     try {
       return readSync(0, byte) === 1 ? byte.readUInt8() : keys.end
     } catch (error) {
-      // Whoever shares the terminal may have made it one that does not wait.
+      // Another program that shares the terminal may have made it non-blocking.
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lookMs)
     }
@@ -59,6 +59,6 @@ function edit(line: number[], key: number): void {
   if (isEnd(key)) return
   if (key === keys.clear) line.length = 0
   else if (key !== keys.erase && key !== keys.backspace) line.push(key)
-  // All bytes of a character of UTF-8: those behind the first begin with the bits 10.
+  // Erases all bytes of a UTF-8 character: those behind the first begin with the bits 10.
   else while (((line.pop() ?? 0) & 0xc0) === 0x80);
 }

@@ -1,13 +1,12 @@
 /**
- * One page of zeroes that everybody may lend out and nobody may write to. As long as nobody does, the
- * operating system backs all of it with one page of its own, so a large one costs no memory, and most answers
- * are a single view.
+ * A shared page of zeroes that must never be written. Until somebody writes to it, the operating system backs
+ * all of it with one page of its own. A large page thus costs no memory, and most answers are a single view.
  */
 const page = new Uint8Array(1024 * 1024)
 
 /**
- * Views of zeroes, `length` bytes in all: no memory is touched, however long. Return it from `read` for what
- * is known to be zero: it is recognised on its way out, and sent as a hole where the client can take one.
+ * Returns views of zeroes, `length` bytes in all, without touching memory. Return them from `read` for ranges
+ * known to be zero: the server recognises them, and sends a hole where the client can take one.
  */
 export function zeroes(length: number): Uint8Array | readonly Uint8Array[] {
   if (length <= page.length) return page.subarray(0, length)
@@ -17,7 +16,7 @@ export function zeroes(length: number): Uint8Array | readonly Uint8Array[] {
   return parts
 }
 
-/** True for a view that `zeroes` gave. */
+/** True for a view from `zeroes`. */
 export function isZeroes(part: Uint8Array): boolean {
   return part.buffer === page.buffer
 }

@@ -1,11 +1,12 @@
 /**
- * A resolve hook for Node's module loader. On Node 20 it runs in a thread of its own (`module.register`), so
- * it imports nothing of ours; on later ones in the main thread (`module.registerHooks`).
+ * A resolve hook for Node's module loader. On Node 20 the hook runs in a thread of its own
+ * (`module.register`), so it imports none of our modules. On later versions it runs in the main thread
+ * (`module.registerHooks`).
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-/** Before a package's name: look for it from the working directory, not from the file that imports it. */
+/** Prefix of a package name that is looked up from the working directory instead of the importing file. */
 export const fromHere = 'working-directory:'
 
 interface Context {
@@ -18,8 +19,8 @@ interface Resolved {
 }
 
 /**
- * `nbdkit-ts`, imported from anywhere, is the package that this file belongs to: a user's plugin gets the API
- * of the program that runs it, with or without another copy beside it.
+ * Resolves `nbdkit-ts`, imported from anywhere, to the package of this file. A user's plugin thus gets the
+ * API of the program that runs it, with or without another copy beside it.
  */
 export function resolve<C extends Context, R extends Resolved | Promise<Resolved>>(
   specifier: string,
@@ -42,8 +43,8 @@ export function resolve<C extends Context, R extends Resolved | Promise<Resolved
 
 /**
  * `npm init` writes `"type": "commonjs"` into package.json, and Node then refuses `import` in each `.js` and
- * `.ts` near it. A file of the user that is written as a module is one: the text decides, not what stands
- * beside it.
+ * `.ts` file there. A user's file that is written as a module is loaded as one: its text decides, and not
+ * package.json.
  */
 function asWritten(found: Resolved): Resolved {
   const { url, format } = found
@@ -54,7 +55,7 @@ function asWritten(found: Resolved): Resolved {
 
 const declared = 'default|const|let|var|function|class|async|type|interface|enum|abstract|declare'
 
-/** Not `import sys` or `export A=1`, which stand in the texts of other languages that a plugin may hold. */
+/** Does not match `import sys` or `export A=1`, which a plugin may contain in texts of other languages. */
 const moduleSyntax = new RegExp(
   `^import\\s*(?:['"{*]|type\\s|[\\w$]+\\s*(?:,|from\\b))|^export\\s*(?:[{*]|(?:${declared})\\b)`,
   'm',
@@ -64,7 +65,7 @@ export function hasModuleSyntax(url: string): boolean {
   try {
     return moduleSyntax.test(readFileSync(fileURLToPath(url), 'utf8').replaceAll(/\/\*[\s\S]*?\*\//g, ''))
   } catch {
-    // The loader will say why it cannot be read.
+    // The loader reports why the file cannot be read.
     return false
   }
 }

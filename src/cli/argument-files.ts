@@ -1,21 +1,21 @@
-/** `@PATH` on the command line: the lines of a file, each as an argument of its own. */
+/** `@PATH` on the command line: each line of the file is an argument. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { absolutePath, fsPath, showBytes, textOfBytes } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 
-/** In bytes: a device, or a pipe that nobody ends, would take all memory. */
+/** The most bytes read: a device, or a pipe that never ends, would take all memory. */
 const fileMax = 2 ** 20
 
-/** Files that name one another: more than anybody writes by hand. */
+/** The most nesting of files that name each other: more than anybody writes by hand. */
 const depthMax = 10
 
 /**
- * What stands for a word that follows the plugin; undefined for a word that stands for itself. A word is a
- * file where it begins with `@` and has a `/`, or where the rest names a FIFO in the working directory, whose
- * only use is to be read. Other words that begin with `@` are values. Blank lines and
- * lines that begin with `#` are skipped; the blanks around a line are not part of it. A line may be a file
- * again, whose name is relative to the directory of the first.
+ * Expands a word that follows the plugin. Returns undefined for an ordinary word. A word names a file where
+ * it begins with `@` and contains a `/`, or where the rest names a FIFO in the working directory, whose only
+ * use is to be read. Other words that begin with `@` are values. Blank lines and lines that begin with `#`
+ * are skipped, and blanks around a line are removed. A line may name another file, relative to the directory
+ * of the first.
  *
  * @throws ConfigError when the file cannot be read, is too long or is no text.
  */
@@ -31,7 +31,7 @@ function isFifo(word: string): boolean {
   try {
     return word.startsWith('@') && statSync(fsPath(absolutePath(word.slice(1)))).isFIFO()
   } catch {
-    // It is too long for a name, or nothing has it.
+    // The name is too long, or does not exist.
     return false
   }
 }
@@ -54,7 +54,7 @@ function linesOf(word: string, path: string, depth: number): string[] {
   }
 }
 
-/** Read once, and never to look at its length before: it may be a pipe. */
+/** Reads once, without checking the length before: the file may be a pipe. */
 function readText(path: string): string {
   const bytes = readBounded(path)
   const nul = bytes.indexOf(0)

@@ -1,7 +1,7 @@
 /**
- * Into the background. There is no fork in Node: a detached copy of the program does everything, with all
- * that was open here, and tells us through a pipe when clients can connect. Until then its standard output
- * and error are ours, so that whoever started us reads there why it failed.
+ * Moves the server into the background. Node has no fork, so a detached copy of the program does all the
+ * work, with the descriptors that were open here. It reports through a pipe when clients can connect. Until
+ * then it shares our standard output and error, so that the user sees why it failed.
  */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,7 +17,7 @@ import { readyVariable } from './starter.js'
 /**
  * Starts the copy, and waits until it is ready or has failed.
  *
- * @returns the exit status: 0, or what the copy ended with.
+ * @returns the exit status: 0, or the exit status of the copy.
  */
 export async function startInBackground(commandLine: CommandLine): Promise<number> {
   for (let tries = 1; ; tries++) {
@@ -25,16 +25,19 @@ export async function startInBackground(commandLine: CommandLine): Promise<numbe
       const { child, ready } = startCopy(commandLine)
       return await outcome(child, ready)
     } catch (error) {
-      // Node opens files of its own meanwhile, in other threads: one was there, and is closed by now.
+      // Other threads of Node open files of their own meanwhile. One of those was in the list, and is closed
+      // by now.
       if (tries === triesMax || (error as NodeJS.ErrnoException).code !== 'EBADF') throw error
     }
   }
 }
 
-/** Far more than it takes: what is in the way is gone in some microseconds. */
+/** Far more than needed: the conflict is over within microseconds. */
 const triesMax = 10
 
-/** The words that it was started with show its user what it is; what counts is what it is told. */
+/**
+ * The copy gets the same words, which show its user what it is. It acts on the command line that it receives.
+ */
 function startCopy(commandLine: CommandLine): { readonly child: ChildProcess; readonly ready: Readable } {
   const inherited = inheritedDescriptors()
   const readyFd = Math.max(...inherited) + 1
@@ -46,18 +49,18 @@ function startCopy(commandLine: CommandLine): { readonly child: ChildProcess; re
     stdio: [...stdio, 'pipe'],
   })
   const ready = child.stdio[readyFd] as Duplex
-  // That it has ended is seen by its exit.
+  // The exit of the copy shows that it has ended.
   ready.on('error', () => {}).write(`${JSON.stringify(commandLine)}\n`)
   return { child, ready }
 }
 
 /**
- * The copy is in a session of its own: what a terminal sends to us must be passed on. Where it is asked twice
- * in vain, as while it waits for a password, the third signal kills it.
+ * Waits for the copy. It is in its own session, so signals from a terminal are passed on. Where two signals
+ * have no effect, as while it waits for a password, the third kills it.
  */
 async function outcome(child: ChildProcess, ready: Readable): Promise<number> {
   const asked: NodeJS.Signals[] = []
-  // It would end us and leave the copy alone.
+  // By default this signal would end us and leave the copy alone.
   process.removeAllListeners('SIGUSR1')
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const)
     process.on(signal, () => {

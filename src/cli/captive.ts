@@ -1,4 +1,4 @@
-/** The command of `--run`: we serve for as long as it runs (nbdkit-captive(1)). */
+/** The command of `--run`: the server runs as long as the command (nbdkit-captive(1)). */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
@@ -8,15 +8,16 @@ import type { Settings } from './settings.js'
 import type { Served } from './workers.js'
 
 export interface Captive {
-  /** Becomes ours: what the command ended with, or 128 and the number of the signal that killed it. */
+  /** Our exit status: that of the command, or 128 plus the number of the signal that killed it. */
   readonly status: Promise<number>
   kill(signal: NodeJS.Signals): void
 }
 
 /**
- * Starts it under the shell, with variables that say where to connect. `status` rejects without a shell.
+ * Starts the command under the shell, with variables that say where to connect. `status` rejects without a
+ * shell.
  *
- * @throws Error when the system does not take the command.
+ * @throws Error when the system does not accept the command.
  */
 export function startCaptive(command: string, server: Served, settings: Settings): Captive {
   const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], {
@@ -33,7 +34,7 @@ async function ending(child: ChildProcess): Promise<number> {
   return 128 + constants.signals[signal]
 }
 
-/** Of the shell, and not of the environment: what the command starts does not inherit them. */
+/** Shell variables and not environment variables: programs that the command starts do not inherit them. */
 function variables(server: Served, { exportName, name }: Settings): string {
   const [place] = server.addresses
   const uri = server.uri ?? ''
@@ -49,7 +50,7 @@ function variables(server: Served, { exportName, name }: Settings): string {
     .join('\n')
 }
 
-/** For a shell: nothing is special within single quotes but a single quote. */
+/** Quotes for a shell: within single quotes only a single quote is special. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -1,4 +1,4 @@
-/** The debug flags of the server itself (`-D nbdkit.…`, nbdkit(1)). */
+/** Debug flags of the server itself (`-D nbdkit.…`, nbdkit(1)). */
 import type { DebugTopic, Log } from '../api/log.js'
 import { parseInteger } from '../api/parse.js'
 import { environmentVariable } from '../lib/environment.js'
@@ -9,27 +9,27 @@ const topics: Readonly<Record<string, DebugTopic>> = {
   'nbdkit.backend.datapath': 'datapath',
 }
 const environment = 'nbdkit.environ'
-/** Those of TLS would say more of what is not here. */
+/** The TLS flags are accepted although there is no TLS. */
 const known = [...Object.keys(topics), environment, 'nbdkit.tls.log', 'nbdkit.tls.session']
 
 function isOurs(name: string): boolean {
   return name.startsWith('nbdkit.')
 }
 
-/** Of a flag that is given several times the last holds. */
+/** The value of each flag. A later value replaces an earlier one. */
 function valuesOf(flags: readonly string[]): ReadonlyMap<string, number> {
   return new Map(
     flags.map((flag) => {
       const equals = flag.indexOf('=')
       const value = parseInteger(flag.slice(equals + 1), -(2 ** 31), 2 ** 31 - 1)
       const name = flag.slice(0, equals)
-      // A dot is an underscore for nbdkit.
+      // In nbdkit's flags, a dot and an underscore are the same.
       return [isOurs(name) ? name.replaceAll('_', '.') : name, value]
     }),
   )
 }
 
-/** @param onlyOurs others are for a layer, which says itself what it does not know. */
+/** @param onlyOurs ignore other flags: a layer reports its own unknown flags. */
 export function warnOfUnusedFlags(flags: readonly string[], onlyOurs: boolean): void {
   for (const name of valuesOf(flags).keys())
     if (!known.includes(name) && (isOurs(name) || !onlyOurs))
@@ -53,7 +53,7 @@ function without(log: Log, off: readonly DebugTopic[]): Log {
   }
 }
 
-/** Prints the environment that we were started with, where a flag asks for it. */
+/** Logs the environment that the process was started with, where a flag asks for it. */
 export function logEnvironment(log: Log, flags: readonly string[]): void {
   if (!log.debugging || (valuesOf(flags).get(environment) ?? 0) === 0) return
   for (const name of Object.keys(process.env)) log.debug(`environ: ${name}=${environmentVariable(name)}`)

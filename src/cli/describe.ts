@@ -1,4 +1,4 @@
-/** What is known of a plugin only with the words that follow it: of a script, or a shared object. */
+/** The description of a plugin that depends on its parameters, such as a script or a shared object. */
 import { type Params, resolveValues } from '../api/params.js'
 import type { Description, PluginDefinition } from '../api/plugin.js'
 import { inProcess } from '../api/process-context.js'
@@ -10,7 +10,8 @@ import { complain } from './output.js'
 import type { Settings } from './settings.js'
 
 /**
- * Undefined where its own definition says all, as no values are given or it has no more to say.
+ * Describes a plugin. Returns undefined where its definition says everything: it has no `describe`, or a
+ * required parameter is missing.
  *
  * @throws ConfigError as a server would.
  */

@@ -1,4 +1,4 @@
-/** What `--dump-config`, `--dump-plugin`, `--long-options` and `--short-options` print, for scripts. */
+/** The output of `--dump-config`, `--dump-plugin`, `--long-options` and `--short-options`, for scripts. */
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
 import { dirname } from 'node:path'
@@ -9,10 +9,10 @@ import type { Found } from './modules.js'
 import { options } from './options.js'
 import { followed, ourPackage } from './package.js'
 
-/** As uname(1) calls them. */
+/** Processor names as in uname(1). */
 const processors: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64', ia32: 'i686' }
 
-/** The keys of nbdkit-probing(1), as far as they mean something here, and a few of our own, by name. */
+/** The keys of nbdkit-probing(1) that apply here, and a few of our own, by name. */
 export function dumpConfig(): string {
   const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url))
   const [major, minor] = followed.split('.')
@@ -62,7 +62,9 @@ function isInstalled(name: string): boolean {
   }
 }
 
-/** What is known before a plugin is set up (nbdkit-probing(1)), then of the filters, innermost first. */
+/**
+ * The facts known before a plugin is set up (nbdkit-probing(1)), then those of the filters, innermost first.
+ */
 export function dumpPlugin(plugin: Found, filters: readonly Found[], more?: Description): string {
   const ofFilters = filters.toReversed().flatMap(({ definition: { name, commandLine }, path }) => {
     return [`${name}_path=${path}`, `${name}_name=${name}`, ...(commandLine?.lines ?? [])]
@@ -77,7 +79,7 @@ function pluginLines({ definition, path, builtIn }: Found, more?: Description): 
   const magicKey = more ? more.magicKey : magic && keysOf(...magic)[0]
   const takesKeys = Object.keys(params).length > 0
   const keyOf = (line: string) => line.replace(/=.*/s, '')
-  // What is known with the words that follow holds for what is known without them.
+  // Facts known with parameters replace those known without.
   const better = new Set((more?.lines ?? []).map(keyOf))
   const ownLines = (always ?? []).filter((line) => !better.has(keyOf(line)))
   const said = [...ownLines, ...(more?.lines ?? [])]
@@ -95,7 +97,7 @@ function pluginLines({ definition, path, builtIn }: Found, more?: Description): 
     ...(builtIn ? [`version=${ourPackage().version}`] : []),
     'api_version=1',
     'max_thread_model=parallel',
-    // What it says of itself: with some values it may be stricter.
+    // The declared model. With some values the plugin may be stricter.
     `thread_model=${(more?.concurrency ?? concurrency).replaceAll('-', '_')}`,
     ...(magicKey === undefined ? [] : [`magic_config_key=${magicKey}`]),
     ...(saysWhatItHas ? [] : ['errno_is_preserved=1', ...callbacks.map((name) => `has_${name}=1`)]),
@@ -103,7 +105,7 @@ function pluginLines({ definition, path, builtIn }: Found, more?: Description): 
   return [...lines.filter((line) => !saidKeys.has(keyOf(line))), ...said]
 }
 
-/** As nbdkit prints them. */
+/** nbdkit's order. */
 const order = [
   ...['longname', 'description', 'load', 'unload', 'dump_plugin', 'config', 'config_complete', 'config_help'],
   ...['thread_model', 'get_ready', 'after_fork', 'cleanup', 'preconnect', 'list_exports', 'default_export'],
@@ -120,7 +122,7 @@ export function longOptions(): string {
     .join('\n')
 }
 
-/** As nbdkit sorts them: a capital right after its letter. */
+/** Sorted as in nbdkit: a capital follows its small letter. */
 export function shortOptions(): string {
   const letters = options.flatMap(({ short }) => short ?? [])
   const key = (letter: string) => `${letter.toLowerCase()}${letter === letter.toLowerCase() ? 0 : 1}`

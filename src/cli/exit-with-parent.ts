@@ -1,13 +1,13 @@
-/** `--exit-with-parent`: Linux sends us a signal when our parent ends (prctl(2), `PR_SET_PDEATHSIG`). */
+/** `--exit-with-parent`: Linux sends a signal when the parent ends (prctl(2), `PR_SET_PDEATHSIG`). */
 import { constants } from 'node:os'
 import { ConfigError } from '../api/errors.js'
 
 const setParentDeathSignal = 1
 
 /**
- * Asks for SIGTERM, and so a clean shutdown, when the parent ends.
+ * Requests SIGTERM, and so a clean shutdown, when the parent ends.
  *
- * @throws ConfigError where the system or the package that reaches it is missing.
+ * @throws ConfigError on another system, or without the package koffi.
  */
 export async function exitWithParent(): Promise<void> {
   if (process.platform !== 'linux')
@@ -19,6 +19,6 @@ export async function exitWithParent(): Promise<void> {
   const prctl = koffi.load(null).func('int prctl(int option, ulong signal)')
   if (prctl(setParentDeathSignal, constants.signals.SIGTERM) !== 0)
     throw new ConfigError('--exit-with-parent: the system refuses it (prctl)')
-  // It may have ended before it was asked for, and then no signal comes.
+  // The parent may have ended before the request. Then no signal comes.
   if (process.ppid !== parent) process.kill(process.pid, 'SIGTERM')
 }

@@ -1,37 +1,37 @@
-/** Plugins in other languages, by what their file begins with. */
+/** Recognises plugins in other languages by the start of their file. */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fsPath } from '../api/byte-text.js'
 import { shellQuote } from '../lib/shell-quote.js'
 
-/** The plugin that knows how to load a file, and the word of the command line that names the file to it. */
+/** The plugin that can load a file, and the command line word that names the file to it. */
 export interface Foreign {
   readonly plugin: string
   readonly word: string
 }
 
-/** What Linux and macOS put before compiled code. */
+/** The first bytes of compiled code on Linux and macOS. */
 const compiled = ['7f454c46', 'cffaedfe', 'cafebabe']
 
 /**
- * Undefined for a file that can be imported. A shared object is `native`; a script names its plugin in its
- * first line, as in `#!/usr/sbin/nbdkit python` (nbdkit(1), "Shebang scripts").
+ * Returns undefined for a file that can be imported. A shared object is loaded by `native`. A script names
+ * its plugin in its first line, as in `#!/usr/sbin/nbdkit python` (nbdkit(1), "Shebang scripts").
  */
 export function foreignPlugin(path: string): Foreign | undefined {
   const start = beginningOf(path)
-  // One that is damaged is a shared object all the same: who loads it says what is wrong.
+  // A damaged file is still treated as a shared object: its loader reports what is wrong.
   if (compiled.includes(start.subarray(0, 4).toString('hex')) || path.endsWith('.so'))
     return { plugin: 'native', word: `plugin=${path}` }
   const [line = ''] = start.toString().split('\n', 1)
   const [, plugin] = /^#!.*\bnbdkit(?:-ts)?\s+([a-z][\w-]*)\s*$/.exec(line) ?? []
-  // A script of sh is started for each request: one that begins like this would start a server for each.
+  // A script for sh is started for each request. With such a first line, each start would start a server.
   return plugin === undefined || plugin === 'sh' ? undefined : { plugin, word: `script=${path}` }
 }
 
-/** What Node imports, by itself or with our help. */
+/** Files that Node imports, by itself or with our help. */
 const importable = /\.([cm]?[jt]s|json|node|wasm)$/
 
-/** A file that is no program, as far as its name and its first bytes tell: a disk, most likely. */
+/** True for a file that is no program, judging by its name and first bytes: most likely a disk. */
 export function isDisk(path: string): boolean {
   if (importable.test(path)) return false
   const start = beginningOf(path)
@@ -40,8 +40,8 @@ export function isDisk(path: string): boolean {
 }
 
 /**
- * What to do with a script that names no plugin, as a hint; undefined for a file that is none, as far as its
- * name and its first line tell.
+ * A hint for a script that names no plugin; undefined for a file that is no script, judging by its name and
+ * first line.
  */
 export function scriptHint(path: string, word: string): string | undefined {
   const [line = ''] = beginningOf(path).toString().split('\n', 1)

@@ -13,7 +13,7 @@ const known = [
   { names: ['run'], placeholder: 'COMMAND' },
 ]
 
-/** Options as `name` or `name=value`, then the words. */
+/** The options as `name` or `name=value`, then the words. */
 function parsed(...argv: string[]): [options: string[], words: readonly string[]] {
   const { options, words } = getopt(argv, known)
   const names = options.map(({ option, value }) =>

@@ -1,37 +1,37 @@
 /**
- * Takes a command line apart as getopt_long(3) does: options and other words in any order, `--name=value`
- * and `--name value`, unique prefixes of long names, `-fv`, `-p1`, `-p 1`, and `--`, which ends the options.
+ * Parses a command line as getopt_long(3) does: options and other words in any order, `--name=value` and
+ * `--name value`, unique prefixes of long names, `-fv`, `-p1`, `-p 1`, and `--`, which ends the options.
  */
 import { ConfigError } from '../api/errors.js'
 import { orNearest } from '../api/nearest.js'
 
-/** What the parser must know of an option. */
+/** The facts about an option that the parser needs. */
 export interface OptionShape {
-  /** Without the dashes; the first is the one that messages use. */
+  /** Names without dashes. Messages use the first. */
   readonly names: readonly string[]
   /** One letter. */
   readonly short?: string
-  /** Present: it takes an argument. */
+  /** Present for an option that takes an argument. */
   readonly placeholder?: string
 }
 
-/** An option as it was given. */
+/** An option as given. */
 export interface Given<S extends OptionShape> {
   readonly option: S
-  /** Its argument; empty for an option that takes none. */
+  /** The argument; empty for an option that takes none. */
   readonly value: string
 }
 
 export interface Arguments<S extends OptionShape> {
-  /** In the order they were given. */
+  /** In the order given. */
   readonly options: readonly Given<S>[]
   readonly words: readonly string[]
 }
 
 /**
- * @param expand what a word after the first stands for; undefined for a word that stands for itself. What it
- * gives is read as if it stood on the command line, but not expanded again.
- * @throws ConfigError for an option that is unknown or ambiguous, or has no argument where it needs one.
+ * @param expand returns the expansion of a word after the first, or undefined for an ordinary word. The
+ * expansion is parsed as if it were on the command line, but not expanded again.
+ * @throws ConfigError for an option that is unknown or ambiguous, or that lacks its argument.
  */
 export function getopt<S extends OptionShape>(
   argv: readonly string[],
@@ -42,7 +42,7 @@ export function getopt<S extends OptionShape>(
   const words: string[] = []
   const rest = [...argv]
   let onlyWords = false
-  /** How much was still to come when the last expansion ended: what lies before it came out of it. */
+  /** The number of words that followed the last expansion. Until then, words come from the expansion. */
   let afterExpanded = rest.length
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     if (word === '--' && !onlyWords) onlyWords = true
@@ -73,7 +73,10 @@ function longOption<S extends OptionShape>(word: string, rest: string[], known: 
   return { option, value: '' }
 }
 
-/** An exact name wins over the names that it begins; several names of one option are no ambiguity. */
+/**
+ * Finds an option. An exact name wins over names that it begins, and several names of one option are not
+ * ambiguous.
+ */
 function findLong<S extends OptionShape>(name: string, known: readonly S[]): S {
   const exact = known.find((option) => option.names.includes(name))
   if (exact) return exact
@@ -87,7 +90,10 @@ function findLong<S extends OptionShape>(name: string, known: readonly S[]): S {
   throw new ConfigError(`unknown option --${name}${orNearest(name, all, '--')} (see nbdkit-ts --help)`)
 }
 
-/** `-fv` is `-f -v`; what follows the letter of an option that takes an argument is that argument. */
+/**
+ * Parses letters: `-fv` is `-f -v`. Text after the letter of an option that takes an argument is that
+ * argument.
+ */
 function shortOptions<S extends OptionShape>(word: string, rest: string[], known: readonly S[]): Given<S>[] {
   const given: Given<S>[] = []
   const letters = [...word.slice(1)]
@@ -106,7 +112,10 @@ function shortOptions<S extends OptionShape>(word: string, rest: string[], known
   return given
 }
 
-/** Several arguments in one word are from the first line of a script: the kernel does not take it apart. */
+/**
+ * Explains several arguments in one word: they come from the first line of a script, which the kernel does
+ * not split.
+ */
 function within(word: string): string {
   if (/\s/.test(word)) return ` in "${word}" (in a first line "#!", write "env -S" before the program)`
   return `${word.length > 2 ? ` in ${word}` : ''} (see nbdkit-ts --help)`

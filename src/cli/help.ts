@@ -1,4 +1,4 @@
-/** What `--help` and `--version` print. */
+/** The output of `--help` and `--version`. */
 import { keysOf, type Param } from '../api/params.js'
 import { filters } from '../filters/catalog.js'
 import { plugins } from '../plugins/catalog.js'
@@ -9,8 +9,8 @@ import { followed, ourPackage } from './package.js'
 const width = 100
 
 /**
- * What each layer that was named takes, the plugin first, then the usage; `more` is what the plugin says
- * itself. Where none was named, the usage says which there are.
+ * Returns the parameters of each named layer, the plugin first, then the usage. `more` is text from the
+ * plugin itself. Without named layers, lists all plugins and filters.
  */
 export function help(layers: readonly Found[], more = ''): string {
   const plugin = layers.filter(({ kind }) => kind === 'plugin').flatMap(layerPart)
@@ -67,7 +67,7 @@ function parameterRow(name: string, param: Param): [string, string][] {
   return [[`${keysOf(name, param).join(', ')}=${param.placeholder}`, doc]]
 }
 
-/** Two columns, the second wrapped. */
+/** Formats two columns and wraps the second. */
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const indent = 2 + Math.max(0, ...rows.map(([left]) => left.length)) + 2
   return rows.flatMap(([left, right]) => {
@@ -86,7 +86,10 @@ function wrap(text: string, most: number): string[] {
   return lines
 }
 
-/** One line for the program and for each layer. A layer of somebody else's has no version that we know. */
+/**
+ * Returns one line for the program and one for each layer. For layers of other authors the version is
+ * unknown.
+ */
 export function version(layers: readonly Found[]): string {
   const ours = ourPackage().version
   return [

@@ -1,4 +1,4 @@
-/** Imports what a user wrote: JavaScript and TypeScript, from anywhere on the disk. */
+/** Imports users' files: JavaScript and TypeScript, from anywhere on the disk. */
 import * as nodeModule from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { ConfigError } from '../api/errors.js'
@@ -7,11 +7,11 @@ import { couldNotLoad, explain, isTypeScript, needsJiti } from './load-errors.js
 
 let hooked = false
 
-/** Lets everything that is imported from now on find our API. */
+/** Makes our API available to everything imported from now on. */
 async function provideApi(): Promise<void> {
   if (hooked) return
   hooked = true
-  // Node 22 cannot `require` a module of which it has loaded a part: here is the whole.
+  // Node 22 cannot `require` a partly loaded module, so load all of it here.
   await import('../index.js')
   const { registerHooks } = nodeModule as { registerHooks?: (hooks: { resolve: typeof resolve }) => void }
   if (registerHooks) registerHooks({ resolve })
@@ -38,7 +38,7 @@ export async function importPackage(name: string): Promise<unknown> {
   }
 }
 
-/** As Node loads it; what Node cannot load of TypeScript, as jiti does, where it is installed. */
+/** Imports with Node. TypeScript that Node cannot load is loaded with jiti, where it is installed. */
 async function orByJiti(beside: string, name: string, byNode: () => Promise<unknown>): Promise<unknown> {
   try {
     return await byNode()
@@ -48,7 +48,7 @@ async function orByJiti(beside: string, name: string, byNode: () => Promise<unkn
     const jiti = await (await import('./jiti.js')).jitiBeside(beside)
     if (jiti === undefined) throw error
     return jiti.import(name).catch((again: unknown) => {
-      // Where jiti is no wiser, Node's words are the better ones. Else it came further.
+      // Where jiti fails in the same way, Node's message is better. Otherwise jiti got further.
       throw couldNotLoad(again) && !needsJiti(error) ? error : again
     })
   }

@@ -1,4 +1,4 @@
-/** Whatever Node itself does not load of TypeScript, by jiti, where it is installed. */
+/** Loads with jiti, where it is installed, the TypeScript that Node itself does not load. */
 import { createRequire } from 'node:module'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { filters } from '../filters/catalog.js'
@@ -7,23 +7,25 @@ import { ourPackage } from './package.js'
 
 type Jiti = ReturnType<typeof import('jiti').createJiti>
 
-/** jiti as it is installed beside a file, else beside us. Undefined where it is not. */
+/**
+ * Returns the jiti that is installed beside a file, else the one beside us. Undefined where there is none.
+ */
 export async function jitiBeside(path: string): Promise<Jiti | undefined> {
   for (const file of [path, fileURLToPath(import.meta.url)])
     try {
       const { createJiti } = await import(pathToFileURL(createRequire(file).resolve('jiti')).href)
-      // Versions before 2 have none.
+      // Versions before 2 do not have this function.
       if (createJiti)
         return createJiti(path, { virtualModules: api(), fsCache: false, interopDefault: false })
     } catch {
-      // Not here, or it cannot be loaded itself.
+      // jiti is not here, or cannot be loaded itself.
     }
   return undefined
 }
 
 /**
- * jiti resolves names by itself, so the hook of the module loader cannot tell it where our API is. Each
- * module is loaded when it is asked for.
+ * jiti resolves names by itself, so the module loader's hook cannot tell it where our API is. Each module is
+ * loaded only when requested.
  */
 function api(): Record<string, unknown> {
   const require = createRequire(import.meta.url)

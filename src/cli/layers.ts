@@ -3,16 +3,16 @@ import type { FilterDefinition, Layer, PluginDefinition } from '../api/plugin.js
 import { type Configured, configure } from '../chain/configure.js'
 import { type Found, findLayer } from './modules.js'
 
-/** Words of the command line, which another thread can be given. */
+/** The words of the command line, in a form that can be sent to another thread. */
 export interface LayerWords {
   readonly plugin: string
   /** Outermost first. */
   readonly filters: readonly string[]
-  /** What follows the plugin's name. */
+  /** The words after the plugin's name. */
   readonly parameters: readonly string[]
 }
 
-/** @throws ConfigError for a layer that is not found, and for a parameter that none of them takes. */
+/** @throws ConfigError for a layer that is not found, and for a parameter that no layer takes. */
 export async function loadLayers({ plugin, filters, parameters }: LayerWords): Promise<Configured> {
   const above = await findAll('filter', filters)
   const bottom = await findLayer('plugin', plugin)
@@ -26,7 +26,7 @@ export async function findAll<K extends 'plugin' | 'filter'>(kind: K, words: rea
   return found
 }
 
-/** Outermost first; the plugin is the last. */
+/** Outermost first, with the plugin last. */
 export function allLayers({ filters, plugin }: Configured): readonly Layer[] {
   return [...filters, plugin]
 }

@@ -1,4 +1,4 @@
-/** Listens in every place, and says more than the system does when one is taken. */
+/** Listens on every address, and explains failures better than the system does. */
 import { existsSync, lstatSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
@@ -8,9 +8,9 @@ import type { ListenTarget } from '../api/server.js'
 import type { Served } from './workers.js'
 
 /**
- * A port of 0 is a free one for the first place, and the same one for the others.
+ * A port of 0 takes a free port for the first address, and the same port for the others.
  *
- * @throws ConfigError that names the place where it cannot listen.
+ * @throws ConfigError that names the address where listening failed.
  */
 export async function listenOnAll(server: Served, places: readonly ListenTarget[]): Promise<void> {
   for (const place of places) {
@@ -32,7 +32,9 @@ function codeOf(error: unknown): unknown {
   return propertyOf(propertyOf(error, 'cause'), 'code')
 }
 
-/** A socket is not removed for the user: another server may be about to listen there. */
+/**
+ * Explains the failure. Does not remove a socket for the user: another server may be about to listen there.
+ */
 async function reason(code: unknown, path: string): Promise<string | undefined> {
   if (code === 'EACCES' && !existsSync(fsPath(dirname(path)))) return `there is no directory ${dirname(path)}`
   const stats = code === 'EADDRINUSE' ? lstatSync(fsPath(path), { throwIfNoEntry: false }) : undefined
@@ -50,7 +52,7 @@ function answers(path: string): Promise<boolean> {
       socket.destroy()
       resolve(true)
     })
-    // What cannot be connected to for another reason is somebody's, too.
+    // Any other failure to connect also means that somebody uses the socket.
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'))
   })
 }

@@ -1,4 +1,4 @@
-/** Why a user's file could not be loaded: where the mistake is, and what to do. */
+/** Explains why a user's file could not be loaded: where the mistake is, and what to do. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
@@ -7,7 +7,7 @@ import { placeIn } from '../api/error-text.js'
 import { ConfigError, isA, messageOf, propertyOf, stackOf } from '../api/errors.js'
 import { hasModuleSyntax } from './api-hook.js'
 
-/** Before they were run. What a file throws itself while it runs is no matter of how it is loaded. */
+/** Errors from before the file runs. An error that the file throws while running does not concern loading. */
 const codesOfLoading =
   /^(ERR_)?(MODULE_NOT_FOUND|UNSUPPORTED_DIR_IMPORT|IMPORT_ATTRIBUTE_MISSING|INVALID_TYPESCRIPT_SYNTAX)$/
 
@@ -15,7 +15,10 @@ export function couldNotLoad(error: unknown): boolean {
   return isA(error, SyntaxError) || codesOfLoading.test(codeOf(error)) || needsJiti(error)
 }
 
-/** Node says itself that this is more of TypeScript than it loads, or does not find what jiti is given. */
+/**
+ * True where Node itself reports TypeScript that it cannot load, or does not find an API that jiti can
+ * provide.
+ */
 export function needsJiti(error: unknown): boolean {
   return isUnknownTypeScript(error) || codeOf(error) in adviceByCode || isRequireOfApi(error)
 }
@@ -31,7 +34,7 @@ const adviceByCode: Readonly<Record<string, string>> = {
   ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING: 'publish it as JavaScript, or "npm install jiti"',
 }
 
-/** Nothing where the message alone is enough. */
+/** Advice for an error; undefined where the message is enough. */
 function adviceFor(error: unknown, path: string): string | undefined {
   const message = messageOf(error)
   if (isRequireOfApi(error))
@@ -48,9 +51,9 @@ function adviceFor(error: unknown, path: string): string | undefined {
 }
 
 /**
- * `FILE: MESSAGE`, with the line where that is known, and what to do.
+ * Explains an error as `FILE: MESSAGE`, with the line if known, and advice.
  *
- * @param path of the file that was to be loaded; none for a package, which its caller names.
+ * @param path the file to load; empty for a package, which the caller names.
  */
 export function explain(error: unknown, path = ''): string {
   if (isUnknownTypeScript(error)) {
@@ -64,7 +67,7 @@ export function explain(error: unknown, path = ''): string {
 function withoutPlace(error: unknown, path: string): string {
   const [message = ''] = messageOf(error).split('\n', 1)
   if (!isA(error, SyntaxError) || path === '') return startOf(path) + message
-  // For JavaScript Node tells the place of a syntax error to nobody but the reader of its own report.
+  // For JavaScript, Node prints the place of a syntax error only in its own report.
   const line = place(syntaxReport(path))
   return line === undefined
     ? `${path}: SyntaxError in a file that it imports: ${message}`
@@ -82,7 +85,7 @@ function syntaxReport(path: string): string {
   return stderr.replaceAll(/^\[stdin\]/gm, path)
 }
 
-/** `FILE:LINE: MESSAGE`, when the error knows its place. */
+/** `FILE:LINE: MESSAGE`, where the error has a place. */
 function withPlace(error: unknown): string | undefined {
   if (!isA(error, Error)) return undefined
   const line = place(stackOf(error))
@@ -95,13 +98,13 @@ function place(stack: string): string | undefined {
   return found && `${found.file}:${found.line}`
 }
 
-/** Before Node 22.18. */
+/** The error of Node before 22.18. */
 function isUnknownTypeScript(error: unknown): boolean {
   const isUnknown = /^ERR_UNKNOWN_(FILE_EXTENSION|MODULE_FORMAT)$/.test(codeOf(error))
   return isUnknown && /"\.[cm]?ts"|typescript/.test(messageOf(error))
 }
 
-/** It is not found there: the hook stands before `import` alone. */
+/** `require` does not find the API, because the hook applies only to `import`. */
 function isRequireOfApi(error: unknown): boolean {
   return codeOf(error) === 'MODULE_NOT_FOUND' && /^Cannot find module 'nbdkit-ts\b/.test(messageOf(error))
 }

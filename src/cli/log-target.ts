@@ -1,4 +1,4 @@
-/** Where messages go (`--log`). */
+/** The destination of messages (`--log`). */
 import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { LineWriter } from '../lib/line-writer.js'
@@ -14,12 +14,12 @@ export type Write = (message: string, level: Level) => void
 
 export interface MessageTarget {
   readonly write: Write
-  /** For `default`: from now on to the system log, as standard error is about to go. */
+  /** For `default`: switches to the system log, because standard error is about to be closed. */
   leaveStandardError(): void
 }
 
 /**
- * @param inBackground standard error will go away once the server is ready.
+ * @param inBackground standard error is closed once the server is ready.
  * @throws ConfigError when the file cannot be opened, or the system log cannot be reached.
  */
 export async function openMessageTarget(target: LogTarget, inBackground: boolean): Promise<MessageTarget> {
@@ -50,7 +50,7 @@ async function openOther(target: Exclude<LogTarget, 'default' | 'stderr'>): Prom
   return (message) => writer.write(messageLine(message))
 }
 
-/** Nobody asked for the system log, so a server starts without it all the same. */
+/** The user did not ask for the system log, so a server also starts without it. */
 function openLater(standardError: Write): Write {
   try {
     return systemLog()

@@ -1,4 +1,4 @@
-/** The program. Only this folder knows of arguments, signals and exit statuses. */
+/** The program. Only this folder knows about arguments, signals and exit statuses. */
 import { existsSync } from 'node:fs'
 import { absolutePath, fsPath } from '../api/byte-text.js'
 import { ConfigError, isA } from '../api/errors.js'
@@ -40,13 +40,13 @@ async function main(): Promise<number> {
 const usage = 'nbdkit-ts [options] PLUGIN [key=value ...] (see nbdkit-ts --help)'
 const noPlugin = `no plugin is given: ${usage}`
 
-/** The first word is the plugin, whatever it looks like: a file may be named like a parameter. */
+/** The first word is the plugin, even if it looks like a parameter: a file may have such a name. */
 function refuseParameter(word: string): void {
   if (isParameter(word) && !existsSync(fsPath(absolutePath(word))))
     throw new ConfigError(`"${word}" is a parameter, and parameters follow the plugin: ${usage}`)
 }
 
-/** Who passes sockets also watches the process (nbdkit-service(1)). */
+/** A parent that passes sockets also supervises the process (nbdkit-service(1)). */
 function goesIntoBackground({ foreground }: Settings): boolean {
   return !foreground && !socketsAreInherited()
 }
@@ -80,7 +80,7 @@ function named([plugin]: readonly Found[]): Found {
   return plugin
 }
 
-/** Node ends by itself when nothing is left that could happen: a layer waits for what never comes. */
+/** Node ends by itself when no event can occur any more: a layer waits for something that never comes. */
 process.once('beforeExit', () => {
   complain('nothing is left to do, and yet a layer waits for something: it is given up')
   process.exit(1)
@@ -90,7 +90,7 @@ keepWithoutReader()
 
 main().then(endProcess, (error: unknown) => {
   const isStuck = isA(error, StuckError)
-  // That has been logged already, with the layer that is to blame.
+  // This error has been logged already, with the layer at fault.
   if (!isStuck) complain(startFailure(error, verbose))
   void endProcess(1, isStuck)
 })

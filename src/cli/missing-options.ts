@@ -1,4 +1,4 @@
-/** Options of nbdkit(1) that are not here. They are known so that whoever gives one is told so, and why. */
+/** Options of nbdkit(1) that are not implemented. They are recognised so that the user gets the reason. */
 import type { OptionShape } from './getopt.js'
 
 interface MissingOption extends OptionShape {

@@ -1,4 +1,4 @@
-/** From a word of the command line to the plugin or filter that it names. */
+/** Finds the plugin or filter that a command line word names. */
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,24 +14,25 @@ import { foreignPlugin, isDisk, scriptHint } from './foreign.js'
 type Kind = 'plugin' | 'filter'
 type DefinitionOf<K extends Kind> = K extends 'plugin' ? PluginDefinition : FilterDefinition
 
-/** A plugin or filter as its module defines it, and where that is. */
+/** A plugin or filter as its module defines it, and its location. */
 export interface Found<D = PluginDefinition | FilterDefinition> {
   readonly kind: Kind
   readonly definition: D
   readonly path: string
-  /** It comes with nbdkit-ts. */
+  /** True where it comes with nbdkit-ts. */
   readonly builtIn: boolean
-  /** What stands before the words of the command line: it was found by a file that it is to load. */
+  /** Words before those of the command line: they name the file that this plugin was found for. */
   readonly words: readonly string[]
 }
 
 const catalogs = { plugin: plugins, filter: filters }
 
 /**
- * Imports what a word names: an entry of the catalogue, a file (a word with `/` or `.`), or a package that is
- * found from the working directory. For a file in another language it is the plugin that loads such files.
+ * Imports the layer that a word names: an entry of the catalogue, a file (a word with `/` or `.`), or a
+ * package that is found from the working directory. For a file in another language, returns the plugin that
+ * loads such files.
  *
- * @throws ConfigError that says what was looked for, and what was found in its place.
+ * @throws ConfigError that says what was looked for, and what was found instead.
  */
 export async function findLayer<K extends Kind>(kind: K, word: string): Promise<Found<DefinitionOf<K>>> {
   const found = (path: string, module: unknown, builtIn = false) => ({
@@ -90,12 +91,12 @@ function asDirectory(word: string): string {
   return `: to serve the files in it, say "nbdkit-ts file ${shellQuote(`dir=${word}`)}"`
 }
 
-/** A scope is the only place where a package's name has a slash. */
+/** A package name can only contain a slash after a scope. */
 function isPackageName(word: string): boolean {
   return /^(@[\w~-][\w.~-]*\/)?[\w~-]+$/.test(word)
 }
 
-/** As Node looks for it: in `node_modules` of the working directory, then of each directory above. */
+/** Looks where Node does: in `node_modules` of the working directory, then of each parent directory. */
 function packageDirectory(name: string): string | undefined {
   for (let directory = process.cwd(); ; directory = dirname(directory)) {
     const candidate = join(directory, 'node_modules', name)
@@ -113,7 +114,7 @@ function unknown(kind: Kind, word: string): string {
   return `unknown ${kind} "${word}"${near}; for a file give its path, as in ./${word}.ts`
 }
 
-/** A file here is named like a plugin. */
+/** The message for a file here with the name of an unknown plugin. */
 function notAPlugin(word: string): string {
   const path = absolutePath(word)
   const stats = statSync(fsPath(path))
@@ -139,7 +140,7 @@ function check<K extends Kind>(kind: K, word: string, path: string, module: unkn
   )
 }
 
-/** CommonJS exports a plugin itself, or beside `__esModule` where a compiler made it of a module. */
+/** CommonJS exports a plugin itself, or beside `__esModule` where a compiler converted a module. */
 function defaultOf(module: unknown): unknown {
   const found = typeof module === 'function' ? module : defaultIn(module)
   return typeof found === 'object' && found !== null && '__esModule' in found ? defaultIn(found) : found

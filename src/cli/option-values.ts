@@ -1,4 +1,7 @@
-/** Reads the arguments of options. Each throws an Error that says what was wrong, and what would be right. */
+/**
+ * Parses the arguments of options. Each function throws an Error that says what was wrong and what would be
+ * right.
+ */
 import { readFileSync } from 'node:fs'
 import { absolutePath } from '../api/byte-text.js'
 import { parseInteger } from '../api/parse.js'
@@ -9,12 +12,12 @@ export function notEmpty(text: string): string {
   return text
 }
 
-/** A path, made absolute at once: a server in the background changes its directory. */
+/** A path, made absolute at once, because a server in the background changes its directory. */
 export function parsePath(text: string): string {
   return absolutePath(notEmpty(text))
 }
 
-/** A number, or the name of a service (services(5)). */
+/** A port number, or the name of a service (services(5)). */
 export function parsePort(text: string): number {
   if (!/^\d+$/.test(text)) return portOfService(text)
   const port = Number(text)
@@ -55,7 +58,7 @@ function isAbsolute(path: string): path is `/${string}` {
   return path.startsWith('/')
 }
 
-/** `NAME.FLAG=N`, kept as it is: whether somebody has such a flag is seen later. */
+/** `NAME.FLAG=N`, kept as text: whether such a flag exists is checked later. */
 export function parseDebugFlag(text: string): string {
   const [, value] = /^[\w-]+\.[\w.-]+=(.*)$/.exec(text) ?? []
   if (value === undefined) throw new Error(`"${text}" is not of the form NAME.FLAG=N`)
@@ -63,7 +66,7 @@ export function parseDebugFlag(text: string): string {
   return text
 }
 
-/** It stands before each message, so it must not look like anything else there. */
+/** The name precedes each message, so it must not look like another part of one. */
 export function parseName(text: string): string {
   if (/[\p{Cc}[\]]/u.test(text)) throw new Error(`"${text}" has brackets or control characters`)
   return notEmpty(text)

@@ -1,6 +1,6 @@
 /**
- * Every option of the command line, in one table: the parser, the help, the manual page and the completions
- * are made of it. Arguments are checked in option-values.ts, what goes together in parse-options.ts.
+ * All options of the command line in one table. The parser, the help, the manual page and the completions are
+ * made from it. Arguments are checked in option-values.ts, combinations in parse-options.ts.
  */
 import { parseDelay, parseInteger } from '../api/parse.js'
 import { busyPollUsMax } from '../protocol/limits.js'
@@ -11,15 +11,15 @@ import type { Settings, Task } from './settings.js'
 /** A row of the table. */
 export interface Option extends OptionShape {
   readonly doc: string
-  /** Giving it again adds to what was given; else the last holds. */
+  /** Giving the option again adds a value. Otherwise the last value holds. */
   readonly repeats?: true
-  /** Its argument need not be UTF-8 (api/byte-text.ts). */
+  /** The argument need not be UTF-8 (api/byte-text.ts). */
   readonly bytes?: true
-  /** What giving it changes. Its throw is told to the user with the option's name before it. */
+  /** Returns the changed settings. Its error is shown to the user after the option's name. */
   set(value: string, before: Settings): Partial<Settings>
 }
 
-/** What asks for a text takes the place of serving; of several, the one that comes later here is done. */
+/** Tasks that print text replace serving. Of several, the one later in this list is done. */
 const tasks: readonly Task[] = ['serve', 'dump-plugin', 'version', 'help']
 
 function instead(task: Task) {
@@ -27,7 +27,7 @@ function instead(task: Task) {
   return (_: string, before: Settings) => (rank(task) > rank(before.task) ? { task } : {})
 }
 
-/** By name, as in the help. */
+/** Sorted by name, as in the help. */
 export const options: readonly Option[] = [
   {
     names: ['busy-poll'],

@@ -9,22 +9,22 @@ export function print(text: string): void {
   writeStandard(1, `${text}\n`)
 }
 
-/** What stands before each message. */
+/** The text in front of each message. */
 let program = 'nbdkit-ts'
 
-/** `--name`: tells the messages of this server from those of others. */
+/** `--name`: distinguishes the messages of this server from those of others. */
 export function nameProgram(name: string): void {
   if (name !== '') program = `nbdkit-ts[${name}]`
 }
 
-/** Tells the user, on standard error, what went wrong. */
+/** Reports a problem to the user on standard error. */
 export function complain(text: string): void {
   writeStandard(2, messageLine(text))
 }
 
 /**
- * Why it could not start. What was said on purpose says all; a mistake of a layer is told with its place, and
- * one of ours with its stack.
+ * Explains why the server could not start. An error thrown on purpose says everything. A layer's mistake is
+ * shown with its place, and our own with its stack.
  */
 export function startFailure(error: unknown, verbose: boolean): string {
   if (isOnPurpose(error)) return messageOf(error)
@@ -32,14 +32,14 @@ export function startFailure(error: unknown, verbose: boolean): string {
   return failureOf(error, verbose || (isOurs && placeIn(stackOf(error)) === undefined))
 }
 
-/** A message as it is written where lines are written. */
+/** Formats a message as a line. */
 export function messageLine(text: string): string {
   return `${program}: ${printable(text)}\n`
 }
 
 /**
- * Lets the program outlive whoever reads what a plugin prints. The streams of Node are made when they are
- * first used, and not before: with `-s` that of standard output would take the client's.
+ * Lets the program outlive the reader of a plugin's output. Node's streams are created only on first use:
+ * with `-s`, the stream for standard output would take the client's connection.
  */
 export function keepWithoutReader(): void {
   for (const name of ['stdout', 'stderr'] as const) {

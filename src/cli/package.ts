@@ -5,10 +5,10 @@ interface Package {
   readonly exports: Readonly<Record<string, unknown>>
 }
 
-/** The release of nbdkit whose command line, options and lines for scripts we follow. */
+/** The release of nbdkit that our command line, options and lines for scripts follow. */
 export const followed = '1.48'
 
-/** What our own package.json says. Read when it is asked for: a server that starts does not need it. */
+/** The content of our own package.json. Read on demand: a starting server does not need it. */
 export function ourPackage(): Package {
   return JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as Package
 }

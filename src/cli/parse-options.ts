@@ -1,4 +1,4 @@
-/** From the words of a command line to settings. */
+/** Turns the words of a command line into settings. */
 import { requireUtf8 } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 import { argumentsInFile } from './argument-files.js'
@@ -9,11 +9,11 @@ import { defaults, type Settings } from './settings.js'
 
 export interface CommandLine {
   readonly settings: Settings
-  /** The plugin, and what follows it. */
+  /** The plugin and the words after it. */
   readonly words: readonly string[]
 }
 
-/** Those that ask for different transports: no two of a row go together. */
+/** Options that ask for different transports: no two in a row can be combined. */
 const exclusive: readonly (readonly [keyof Settings, string][])[] = [
   [
     ['unix', '-U'],
@@ -31,9 +31,9 @@ const exclusive: readonly (readonly [keyof Settings, string][])[] = [
 ]
 
 /**
- * Takes the options out of a command line, and leaves the plugin and its parameters.
+ * Parses the options of a command line, and returns the plugin and its parameters as words.
  *
- * @throws ConfigError for an option that is unknown, not here yet, has a bad value, or does not go with
+ * @throws ConfigError for an option that is unknown, not implemented yet, has a bad value, or conflicts with
  * another.
  */
 export function parseOptions(argv: readonly string[]): CommandLine {

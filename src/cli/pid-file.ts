@@ -1,4 +1,4 @@
-/** `--pidfile`: where others read our process id from, once clients can connect. */
+/** `--pidfile`: a file with our process id, written once clients can connect. */
 import { accessSync, constants, existsSync, statSync, unlinkSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -6,10 +6,10 @@ import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
 
 /**
- * Asks the system whether the file could be written, and makes nothing: that it appears says that we are
- * ready.
+ * Checks with the system whether the file can be written, without creating it: its appearance signals that we
+ * are ready.
  *
- * @throws ConfigError when it could not.
+ * @throws ConfigError when it cannot be written.
  */
 export function checkPidFile(path: string): void {
   tell(() => {
@@ -20,7 +20,7 @@ export function checkPidFile(path: string): void {
   })
 }
 
-/** @throws ConfigError when it cannot be written; then nothing of it is left. */
+/** @throws ConfigError when the file cannot be written. No part of it is then left. */
 export async function writePidFile(path: string): Promise<void> {
   try {
     await writeFile(fsPath(path), `${process.pid}\n`)
@@ -30,12 +30,12 @@ export async function writePidFile(path: string): Promise<void> {
   }
 }
 
-/** For a start that failed after it was written. */
+/** Removes the file after a start that failed later. */
 export function removePidFile(path: string): void {
   try {
     if (statSync(fsPath(path)).isFile()) unlinkSync(fsPath(path))
   } catch {
-    // It is gone, or somebody else's by now.
+    // The file is gone, or belongs to somebody else by now.
   }
 }
 

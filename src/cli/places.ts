@@ -1,4 +1,4 @@
-/** Where clients come from: what the options say, or what systemd has opened for us. */
+/** The addresses to listen on: from the options, or from sockets that systemd opened for us. */
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -10,12 +10,12 @@ import type { Settings } from './settings.js'
 
 const defaultPort = 10809
 
-/** The first file descriptor that is passed (sd_listen_fds(3)). */
+/** The first inherited file descriptor (sd_listen_fds(3)). */
 const firstInherited = 3
 
 /**
- * None for `-s`. @throws ConfigError where options do not go with what was inherited, or a name has no
- * address.
+ * Returns no address for `-s`. @throws ConfigError where options conflict with inherited sockets, or a name
+ * has no address.
  */
 export async function placesToListen(settings: Settings): Promise<readonly ListenTarget[]> {
   const inherited = takeInheritedSockets()
@@ -37,11 +37,11 @@ async function tcpPlaces({ addresses, family }: Settings, port: number): Promise
     if (family === undefined) return [{ port }]
     return family === 4 ? [{ port, host: '0.0.0.0' }] : [{ port, host: '::', ipv6Only: true }]
   }
-  /** By host: what the user called it. */
+  /** The user's name for each host. */
   const names = new Map<string, string>()
   for (const name of addresses)
     for (const host of await resolveHost(name, family)) if (!names.has(host)) names.set(host, name)
-  // What is said of IPv6 is meant for IPv6 alone, also of `::`.
+  // An IPv6 address means IPv6 only, also for `::`.
   return [...names].map(([host, name]) => ({
     port,
     host,
@@ -50,7 +50,7 @@ async function tcpPlaces({ addresses, family }: Settings, port: number): Promise
   }))
 }
 
-/** All addresses of a name, as nbdkit takes them. */
+/** All addresses of a name, as in nbdkit. */
 async function resolveHost(address: string, family: 4 | 6 | undefined): Promise<readonly string[]> {
   const numeric = isIP(address.replace(/%.*$/, ''))
   if (numeric !== 0) {
@@ -63,7 +63,7 @@ async function resolveHost(address: string, family: 4 | 6 | undefined): Promise<
       cause: error,
     })
   })
-  // Where IPv6 is off, localhost may have an address of it all the same.
+  // localhost may have an IPv6 address even where IPv6 is off.
   const usable = hasIpv6() ? found : found.filter((one) => one.family === 4)
   return (usable.length > 0 ? usable : found).map((one) => one.address)
 }
@@ -73,13 +73,13 @@ function hasIpv6(): boolean {
   return addresses.some(({ family }) => family === 'IPv6')
 }
 
-/** Somebody opened sockets, and meant them for this process. */
+/** True where another process opened sockets for this process. */
 export function socketsAreInherited(): boolean {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = process.env
   return count !== undefined && pid === String(process.pid)
 }
 
-/** The variables are taken away, so that no process of a plugin believes that they are meant for it. */
+/** Removes the variables, so that no process of a plugin takes them for its own. */
 function takeInheritedSockets(): ListenTarget[] {
   if (!socketsAreInherited()) return []
   const count = process.env.LISTEN_FDS ?? ''

@@ -1,4 +1,7 @@
-/** The words that we were started with, byte for byte: those that Node gives have lost what is not UTF-8. */
+/**
+ * The words that the process was started with, byte for byte. Node's copy has lost the bytes that are not
+ * UTF-8.
+ */
 import { readFileSync } from 'node:fs'
 import { splitAtNul, textOfBytes } from '../api/byte-text.js'
 import { ConfigError } from '../api/errors.js'
@@ -6,10 +9,10 @@ import { ConfigError } from '../api/errors.js'
 const replacement = '\ufffd'
 
 /**
- * The last words of the process, which are those that Node gives to the program.
+ * Returns the last words of the process, which are the program's words in Node.
  *
- * @param decoded as Node decoded them.
- * @throws ConfigError for one that Node may have changed, where the system does not show its bytes.
+ * @param decoded the words as Node decoded them.
+ * @throws ConfigError for a word that Node may have changed, where the system does not show its bytes.
  */
 export function rawArguments(decoded: readonly string[]): readonly string[] {
   if (!decoded.some((word) => word.includes(replacement))) return decoded

@@ -29,9 +29,9 @@ import type { Served, WorkersOptions } from './workers.js'
 /**
  * Serves until a signal, a layer, the client of `-s` or the command of `--run` ends it.
  *
- * @param startedBy waits until clients can connect; undefined in the foreground.
+ * @param startedBy the process that waits until clients can connect; undefined in the foreground.
  * @returns the exit status.
- * @throws ConfigError when it cannot start, StuckError when a layer does not let it stop.
+ * @throws ConfigError when the server cannot start, StuckError when a layer keeps it from stopping.
  */
 export async function serve(
   settings: Settings,
@@ -59,19 +59,19 @@ export async function serve(
   stopOnSignals(server, run, settings)
   const stuck = new Promise<never>((_, reject) => void server.stopped.catch(reject))
   stuck.catch(() => {})
-  // A throw outside of any callback, from a timer of a plugin: nobody knows what it left undone.
+  // An exception outside any callback, such as in a plugin's timer, leaves an unknown state.
   process.on('uncaughtException', (error: unknown) => crashed(stackOf(error)))
   try {
-    // A layer that is never ready: it is told by name when the shutdown gives up.
+    // If a layer is never ready, this ends when the shutdown gives up, which names the layer.
     if (settings.stdio && 'serve' in server) await serveStdio(server, stuck)
     else {
       await Promise.race([listenOnAll(server, places), stuck])
       await serveSockets(server, run, settings, () => detach(settings, messages, startedBy))
     }
   } catch (error) {
-    // A signal that came first is why the server would not listen.
+    // After a signal, failing to listen is expected.
     if (run.signal === undefined || isA(error, StuckError)) {
-      // Why it does not serve is told, whatever hangs then: that has been logged.
+      // Report why the server does not serve, even if it also hangs: the hang has been logged.
       await server.shutdown({ graceMs: 0 }).catch(() => {})
       throw error
     }
@@ -81,7 +81,7 @@ export async function serve(
   return run.status
 }
 
-/** The command of `--run` was not started: whoever waits for it must not take that for its success. */
+/** The exit status where the command of `--run` was not started, which must not look like its success. */
 function neverRan({ signal, status }: Run): number {
   if (signal !== undefined) return 128 + constants.signals[signal]
   if (status === 0) complain('--run: the server was stopped before the command could be started')
@@ -103,10 +103,10 @@ async function makeServer({ log, ...options }: Making): Promise<Server | Served>
 
 /** @param detach called when clients can connect. */
 async function serveSockets(server: Served, run: Run, settings: Settings, detach: () => void): Promise<void> {
-  // A layer or a signal may already have asked it to stop.
+  // A layer or a signal may already have requested a stop.
   if (server.state !== 'serving') return
   const { pidFile } = settings
-  // Where it is a FIFO, this waits for whoever reads it.
+  // If the file is a FIFO, this waits for a reader.
   if (pidFile !== undefined) await Promise.race([writePidFile(pidFile), server.stopped])
   if (server.state !== 'serving') return
   try {
@@ -122,7 +122,7 @@ async function serveSockets(server: Served, run: Run, settings: Settings, detach
   await serveCaptive(server, run, settings, settings.run)
 }
 
-/** The lines of nbdkit, the URI alone on the first. */
+/** nbdkit's lines, with the URI alone on the first. */
 function describeUri(uri: string): string {
   const quoted = shellQuote(uri)
   return `${uri}\nShell-quoted URI: ${quoted}\nCommand to query the NBD endpoint:\n  nbdinfo ${quoted}`
@@ -144,7 +144,7 @@ async function serveCaptive(server: Served, run: Run, settings: Settings, comman
   await server.shutdown()
 }
 
-/** What a plugin prints would be taken for replies, so it goes where messages go. */
+/** Serves `-s`. A plugin's output would be taken for replies, so it goes to standard error. */
 async function serveStdio(server: Server, stuck: Promise<never>): Promise<void> {
   console.log = console.info = console.debug = console.error
   const stream = stdioStream()

@@ -1,4 +1,4 @@
-/** From settings to what a server is told. */
+/** Turns settings into the options of a server. */
 import type { Log } from '../api/log.js'
 import type { ServerOptions } from '../api/server.js'
 import type { Settings } from './settings.js'

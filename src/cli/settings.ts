@@ -1,6 +1,6 @@
-/** What the options say, as the rest of the program reads it. */
+/** The values of the options, for the rest of the program. */
 
-/** What is to be done: to serve, or to print something and end. */
+/** The task: to serve, or to print something and end. */
 export type Task =
   | 'serve'
   | 'dump-plugin'
@@ -10,7 +10,10 @@ export type Task =
   | 'long-options'
   | 'short-options'
 
-/** Where messages go: `default` is standard error, and the system log once in the background. Else a file. */
+/**
+ * The destination of messages: `default` is standard error, then the system log once in the background. A
+ * path is a file.
+ */
 export type LogTarget = 'default' | 'stderr' | 'syslog' | 'null' | `/${string}`
 
 export interface Settings {
@@ -20,9 +23,9 @@ export interface Settings {
   readonly exportName: string
   readonly readOnly: boolean
   readonly verbose: boolean
-  /** As they were given: `NAME.FLAG=N`. */
+  /** As given: `NAME.FLAG=N`. */
   readonly debugFlags: readonly string[]
-  /** Told apart by it from other servers, in messages; empty: no name. */
+  /** Distinguishes this server from others in messages. Empty for no name. */
   readonly name: string
   readonly log: LogTarget
   readonly foreground: boolean
@@ -30,9 +33,9 @@ export interface Settings {
   /** The path of a Unix socket, or `-` for a private one. */
   readonly unix?: string
   readonly port?: number
-  /** Empty: all interfaces. */
+  /** Empty for all interfaces. */
   readonly addresses: readonly string[]
-  /** Both unless given. */
+  /** Undefined for both. */
   readonly family?: 4 | 6
   readonly keepAlive: boolean
   readonly stdio: boolean
@@ -43,11 +46,11 @@ export interface Settings {
   readonly maskHandshake?: number
   readonly structuredReplies: boolean
   readonly metaContexts: boolean
-  /** 0: as many as the server thinks right. */
+  /** 0 for the server's default. */
   readonly threads: number
-  /** Threads that serve; `auto`: one for each processor, where the layers allow it. */
+  /** The number of serving threads. `auto` means one for each processor, where the layers allow it. */
   readonly workers: number | 'auto'
-  /** What the server thinks right, unless given. */
+  /** Defaults to the server's choice. */
   readonly busyPollUs?: number
   readonly handshakeTimeoutMs: number
   readonly graceMs: number

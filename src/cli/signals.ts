@@ -1,4 +1,4 @@
-/** Signals: what stops a server from outside. */
+/** Stops a server on signals. */
 import { timeoutMsMax } from '../connection/ending.js'
 import type { Captive } from './captive.js'
 import { endProcess } from './ending.js'
@@ -6,28 +6,31 @@ import { complain } from './output.js'
 import type { Settings } from './settings.js'
 import type { Served } from './workers.js'
 
-/** What happens to a server from outside. */
+/** External influences on a running server, and its exit status. */
 export interface Run {
   status: number
   captive: Captive | undefined
-  /** The first one that has come. */
+  /** The first signal received. */
   signal: NodeJS.Signals | undefined
 }
 
-/** The first asks, the second insists. A terminal signals the command too; other signals are passed on. */
+/**
+ * The first signal requests a stop, the second forces it. A terminal also signals the command; other signals
+ * are passed on.
+ */
 export function stopOnSignals(server: Served, run: Run, { graceMs }: Settings): void {
   const stop = (signal: NodeJS.Signals) => {
     const again = run.signal !== undefined
     run.signal ??= signal
     giveUpLater(server, again ? 0 : graceMs)
     if (again || signal === 'SIGTERM' || signal === 'SIGHUP') run.captive?.kill('SIGTERM')
-    // Whether it stops well is told by `stopped`, which is awaited elsewhere.
+    // The result of the stop is reported by `stopped`, which is awaited elsewhere.
     server.shutdown(again ? { graceMs: 0 } : {}).catch(() => {})
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP'] as const) process.on(signal, stop)
 }
 
-/** A layer may take even its own thread with it, which then says nothing. */
+/** A layer may block even its own thread, which then reports nothing. */
 const lastGraceMs = 2000
 
 /** Ends the process some time after the server should have given up by itself. */

@@ -2,7 +2,7 @@ import { Writable } from 'node:stream'
 import { writeStandard } from '../lib/standard-streams.js'
 
 /**
- * What plugins print, by `console` or by hand, waits for nobody either: the streams of Node hold the event
+ * Makes output of plugins, by `console` or directly, non-blocking as well: Node's streams block the event
  * loop while a pipe is full.
  */
 export function takeStandardStreams(): void {

@@ -3,23 +3,26 @@ import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { devNull } from 'node:os'
 import type { CommandLine } from './parse-options.js'
 
-/** The environment has the number of the descriptor on which it waits, and on which it says what to serve. */
+/**
+ * The environment variable with the number of the descriptor on which that process sends the command line and
+ * waits.
+ */
 export const readyVariable = 'NBDKIT_TS_READY_FD'
 
 export interface Starter {
   readonly fd: number
-  /** As it has read it: files of arguments, which may be pipes, can be read but once. */
+  /** The command line as that process read it: argument files may be pipes, which can only be read once. */
   readonly commandLine: CommandLine
   /**
-   * Lets it go, with all that would keep its terminal or pipes.
+   * Releases the starting process, and everything that would keep its terminal or pipes open.
    *
-   * @param keepStandardError messages go there for as long as it lives.
-   * @throws Error when it has gone away: nobody wants this server any more.
+   * @param keepStandardError messages go to standard error as long as it exists.
+   * @throws Error when the starting process is gone: nobody wants this server any more.
    */
   ready(keepStandardError: boolean): void
 }
 
-/** Undefined in the foreground. The variable is taken away: it is for no other process. */
+/** Undefined in the foreground. Removes the variable, which is for no other process. */
 export function starter(): Starter | undefined {
   const text = process.env[readyVariable]
   delete process.env[readyVariable]
@@ -37,13 +40,13 @@ export function starter(): Starter | undefined {
   }
 }
 
-/** The lowest free number is taken, which is the one just closed, unless a thread of Node was faster. */
+/** Opening takes the lowest free number, which is the one just closed unless a thread of Node was faster. */
 function becomeNull(fd: number): void {
   closeSync(fd)
   if (openSync(devNull, 'r+') !== fd) throw new Error(`file descriptor ${fd} was taken by another file`)
 }
 
-/** @throws Error when it has gone away before all was said. */
+/** @throws Error when the process has ended before the line was complete. */
 function readLine(fd: number): string {
   const chunks: Buffer[] = []
   for (;;) {

@@ -3,7 +3,7 @@ import { createReadStream, createWriteStream, fstatSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { Duplex, type Readable, type Writable } from 'node:stream'
 
-/** One socket on both, as inetd gives it, is taken as the socket it is; else two streams are put together. */
+/** Where both are the same socket, as with inetd, uses that socket. Otherwise combines two streams. */
 export function stdioStream(): Duplex {
   const input = fstatSync(0)
   const output = fstatSync(1)

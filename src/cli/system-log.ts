@@ -1,6 +1,5 @@
 /**
- * The system log, as syslog(3) reaches it. That function waits where the log's reader does not read: here
- * nobody waits.
+ * The system log, as in syslog(3). That function blocks while the log's reader does not read. This does not.
  */
 import { closeSync } from 'node:fs'
 import { ConfigError } from '../api/errors.js'
@@ -11,11 +10,11 @@ import { printable } from '../lib/printable.js'
 import { droppedLines } from '../lib/standard-streams.js'
 
 const path = '/dev/log'
-/** LOG_DAEMON of syslog.h, in its place beside the priority. */
+/** LOG_DAEMON of syslog.h, shifted to its place beside the priority. */
 const facility = 3 << 3
 const priorities: Readonly<Record<Level, number>> = { error: 3, debug: 7 }
 
-/** @throws ConfigError where the package that reaches the C library is missing. */
+/** @throws ConfigError without the package that reaches the C library. */
 export function systemLog(): (message: string, level: Level) => void {
   const library = libc()
   if (library === undefined) throw new ConfigError(`the system log cannot be reached: ${whyNoLibc()}`)
@@ -26,14 +25,14 @@ export function systemLog(): (message: string, level: Level) => void {
   return (message, level) => writer.write(entry(printable(message), level))
 }
 
-/** One message, with the local time (RFC 3164). */
+/** Formats one message, with the local time (RFC 3164). */
 function entry(message: string, level: Level): string {
   const [, month, day, time] = /^\w+ (\w+) 0?(\d+) \d+ ([\d:]+)/.exec(new Date().toString()) ?? []
   const date = `${month} ${day?.padStart(2)} ${time}`
   return `<${facility + priorities[level]}>${date} nbdkit-ts[${process.pid}]: ${message}`
 }
 
-/** Connects again to a log that was started anew. While there is none, messages go nowhere (syslog(3)). */
+/** Reconnects to a restarted log. While there is none, messages are lost (syslog(3)). */
 function toSystemLog(library: Libc): Outlet {
   let fd: number | undefined
   const disconnect = () => {

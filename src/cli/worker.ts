@@ -1,6 +1,6 @@
 /**
- * One of the threads of `--workers`: a server of its own, of the same layers. The first thread gives it
- * clients by the file descriptors of their sockets, and tells it when to stop.
+ * One of the threads of `--workers`, with a server of the same layers. The first thread passes it clients, by
+ * the file descriptors of their sockets, and tells it when to stop.
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { messageOf, stackOf } from '../api/errors.js'
@@ -14,7 +14,7 @@ import { serverOptions } from './server-options.js'
 import type { Settings } from './settings.js'
 
 export interface WorkerData {
-  /** From 1 on, for messages. */
+  /** Counted from 1, for messages. */
   readonly number: number
   readonly settings: Settings
   readonly words: LayerWords
@@ -22,17 +22,17 @@ export interface WorkerData {
   readonly inherited: readonly number[]
 }
 
-/** What a thread is told. */
+/** A message to the thread. */
 export type Order = { readonly serve: number } | { readonly shutdown: number | undefined }
 
-/** What it tells. */
+/** A message from the thread. */
 export type Report =
   | 'ready'
   | 'closed'
   | 'stopping'
   | 'stopped'
   | { readonly log: string; readonly level: Level }
-  /** It could not be set up. */
+  /** The thread could not be set up. */
   | { readonly failed: string }
   | { readonly crashed: string }
   | { readonly stuck: string }
@@ -61,7 +61,7 @@ async function work(
       server
         .serve({ fd: order.serve })
         .then(({ closed }) => closed)
-        // One that was given to it while it stopped, or that had gone: there is nobody to tell.
+        // The client came while the server was stopping, or had left: there is nobody to tell.
         .catch((error: unknown) => log.debugging && log.debug(messageOf(error)))
         .finally(() => report('closed'))
   })

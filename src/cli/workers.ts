@@ -1,6 +1,6 @@
 /**
- * A server of several threads (`--workers`). This one accepts clients and gives each to the thread that has
- * fewest; the others serve, each with layers of its own.
+ * A server of several threads (`--workers`). This thread accepts clients and passes each to the thread with
+ * the fewest. The other threads serve, each with layers of its own.
  */
 import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
@@ -21,16 +21,16 @@ import type { Write } from './log-target.js'
 import type { Settings } from './settings.js'
 import type { Order, Report, WorkerData } from './worker.js'
 
-/** How long the other threads may still be set up when one of them has failed, in ms. */
+/** Time for the other threads to finish set-up when one has failed, in ms. */
 const setUpMs = 1000
 
-/** What the program needs of a server, whether it has one thread or several. */
+/** The part of a server that the program needs, with one or several threads. */
 export type Served = Pick<Server, 'state' | 'uri' | 'addresses' | 'listen' | 'shutdown' | 'stopped'>
 
 /**
- * How many threads are to serve. 1: this one.
+ * The number of threads that serve. 1 means this thread.
  *
- * @throws ConfigError where so many were asked for as the layers do not allow.
+ * @throws ConfigError where the layers do not allow that number.
  */
 export function workerCount({ workers, stdio }: Settings, layers: Configured): number {
   if (workers === 1 || stdio) return 1
@@ -53,14 +53,14 @@ export interface WorkersOptions {
   readonly words: LayerWords
   readonly layers: Configured
   readonly write: Write
-  /** Something threw in a thread that nobody caught. */
+  /** Called for an uncaught exception in a thread. */
   readonly crashed: (text: string) => void
 }
 
 interface Thread {
   readonly worker: Worker
   clients: number
-  /** Resolves when it has stopped; rejects with StuckError where a layer does not let it. */
+  /** Resolves when the thread has stopped. Rejects with StuckError where a layer prevents that. */
   readonly stopped: Promise<void>
 }
 
@@ -123,7 +123,7 @@ export class WorkerServer implements Served {
       this.#stopping = true
       if (this.#state === 'serving') this.#state = 'draining'
       for (const listener of this.#listeners) listener.close()
-      // Threads that are being started stop as soon as they are told.
+      // Starting threads stop as soon as they get the order.
       const started = this.#ready?.catch(() => {}) ?? Promise.resolve()
       this.#stop(started.then(() => allStopped(this.#threads)))
     }
@@ -132,7 +132,7 @@ export class WorkerServer implements Served {
 
   async #start(): Promise<void> {
     const { count, words, layers } = this.#options
-    // Where every processor serves, a thread that stays awake keeps a client from running.
+    // When every processor serves, a thread that stays awake keeps a client from running.
     const asleep = count < availableParallelism() ? {} : { busyPollUs: 0 }
     const settings = { ...asleep, ...this.#options.settings }
     const shared = await Promise.all(
@@ -147,7 +147,8 @@ export class WorkerServer implements Served {
     try {
       await Promise.all(ready)
     } catch (error) {
-      // What fails in one thread fails in each, a moment later: a layer that is cut short would seem to hang.
+      // A failure in one thread occurs in each a moment later. Cutting a layer short would make it seem to
+      // hang.
       await Promise.race([Promise.allSettled(ready), sleep(setUpMs)])
       throw error
     }
@@ -171,18 +172,19 @@ export class WorkerServer implements Served {
           else if ('crashed' in report) this.#options.crashed(report.crashed)
           else {
             giveUp(new StuckError(report.stuck))
-            // It may never have been ready.
+            // The thread may never have been ready.
             resolve()
           }
         })
         worker.on('error', (error) => {
-          // Out of memory, for one: its clients are gone with it. Before that: its own files are not found.
+          // After it was ready, for example out of memory: its clients are lost. Before that: its own files
+          // were not found.
           if (isReady) this.#options.crashed(stackOf(error))
           else reject(new ConfigError(`--workers: a thread cannot be started: ${messageOf(error)}`))
         })
         worker.on('exit', () => {
           stop()
-          // A layer asked for a shutdown while it was set up: that is no failure.
+          // A layer requested a shutdown during set-up, which is no failure.
           resolve()
         })
       })
@@ -205,7 +207,7 @@ export class WorkerServer implements Served {
       thread.clients++
       order(thread.worker, { serve: fd })
     } catch (error) {
-      // It has gone already, or there are no descriptors left.
+      // The client has left already, or there are no descriptors left.
       if (isShortage(error)) this.#shortage.happened()
       else this.#lose(messageOf(error))
     }
@@ -213,7 +215,7 @@ export class WorkerServer implements Served {
   }
 }
 
-/** Waits for all, then throws the first StuckError: each of them has been logged. */
+/** Waits for all threads, then throws the first StuckError. Each of them has been logged. */
 async function allStopped(threads: readonly Thread[]): Promise<void> {
   const ends = await Promise.allSettled(threads.map(({ stopped }) => stopped))
   for (const end of ends) if (end.status === 'rejected') throw end.reason
@@ -223,7 +225,7 @@ function order(worker: Worker, what: Order): void {
   worker.postMessage(what)
 }
 
-/** The thread's own descriptor of a socket. */
+/** Duplicates the descriptor of a socket for the thread. */
 function duplicate(socket: Socket): number {
   return (libc() as Libc).duplicate(descriptorOf(socket) ?? -1)
 }

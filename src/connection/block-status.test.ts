@@ -7,7 +7,7 @@ import { blockStatus, decodeStatusPayload, type StatusRange } from './block-stat
 
 const GiB = 2 ** 30
 
-/** Descriptors for one context, of runs given as length and type by turns. */
+/** Returns the descriptors of one context. `runs` holds alternating lengths and types. */
 async function status(
   runs: number[] | Iterable<Extent>,
   range: Partial<StatusRange> = {},

@@ -15,10 +15,10 @@ export interface MetaContext {
   readonly name: string
 }
 
-/** A run that does not fit 32 bits is cut here: a multiple of every block size. */
+/** Longer runs do not fit 32 bits and are cut to this length, a multiple of every block size. */
 const compactRunMax = 0xffff0000
 
-/** What a client asked for. */
+/** The range a client asked about. */
 export interface StatusRange {
   readonly offset: number
   readonly length: number
@@ -28,7 +28,7 @@ export interface StatusRange {
   readonly mode: ReplyMode
 }
 
-/** Lengths and flags by turns, for each context in turn. */
+/** Returns the runs of each context, in the contexts' order. Each run is a length followed by its flags. */
 export function blockStatus(
   extents: Device['extents'],
   contexts: readonly MetaContext[],
@@ -49,13 +49,13 @@ export function blockStatus(
   return next()
 }
 
-/** So many runs are taken in a row: to find one of a fragmented file takes up to 10 us. */
+/** Runs taken before the event loop may run: finding one run of a fragmented file takes up to 10 us. */
 const stepRuns = 16
 
 /**
- * Takes as many runs as the range and the limits ask for, neighbours of one type as one; of a type, these
- * `flags`. Others are let in where that takes long, so the device may change under it: each run is true for
- * the moment in which it is taken, and NBD promises no more.
+ * Takes as many runs as the range and the limits allow, and merges neighbours of the same type. Only the bits
+ * in `flags` count as the type. A long collection yields to other clients, so the device may change
+ * meanwhile: each run is true at the moment it is taken, and NBD promises no more.
  */
 function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): MaybePromise<number[]> {
   const { offset, length, size, one, mode } = range
@@ -66,7 +66,7 @@ function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): May
   let at = offset
   let run = 0
   let type = 0
-  /** False: there is enough. */
+  /** Returns false when there are enough runs. */
   const take = (extent: Extent): boolean => {
     const next = extent.type & flags
     if (run > 0 && next !== type) {
@@ -92,14 +92,15 @@ function collect(runs: Iterable<Extent>, range: StatusRange, flags: number): May
     return true
   })
   return andThen(taken, () => {
-    // An overlong run is cut: what it says is true, and the client comes back for the rest.
+    // An overlong run is cut. The reply stays true, and the client asks again for the rest.
     if (run > 0) descriptors.push(Math.min(run, runMax), type)
     return descriptors
   })
 }
 
 /**
- * The payload of NBD_CMD_BLOCK_STATUS with extended headers: 64 bits effect length, 32 bits each context id.
+ * Decodes the payload of NBD_CMD_BLOCK_STATUS with extended headers: the effect length in 64 bits, then each
+ * context id in 32 bits.
  */
 export function decodeStatusPayload(
   bytes: Uint8Array,

@@ -1,23 +1,23 @@
 import type { Alloc } from '../api/device.js'
 
 /**
- * Memory that is used again: a fresh large buffer costs more than the read that fills it (page faults).
- * Sizes are powers of two. What is never given back is simply collected.
+ * Pool of reused buffers: a fresh large buffer costs more than the read that fills it (page faults). Sizes
+ * are powers of two. Buffers that are never given back are garbage collected.
  */
 const smallest = 12 // 4 KiB
-const largest = 23 // 8 MiB: beyond, a transfer takes so long that the page faults do not matter
+const largest = 23 // 8 MiB: a larger transfer takes so long that the page faults do not matter
 
-/** Memory kept for later, in bytes, at most. */
+/** The most memory kept for reuse, in bytes. */
 const keptBytesMax = 32 * 1024 * 1024
 
 export class BufferPool {
   readonly #free: ArrayBuffer[][] = Array.from({ length: largest + 1 }, () => [])
   readonly #lent = new WeakSet<ArrayBufferLike>()
   #keptBytes = 0
-  /** Grows with each loan that nobody has yet given back: while it is 0, no view needs to be looked up. */
+  /** Loans not given back. While it is 0, `takeBack` need not look up its view. */
   #loans = 0
 
-  /** Exactly `length` bytes, of undefined content. */
+  /** Returns exactly `length` bytes of undefined content. */
   take(length: number): Uint8Array {
     const size = sizeClass(length)
     if (size > largest) return new Uint8Array(length)
@@ -27,7 +27,7 @@ export class BufferPool {
     return new Uint8Array(memory, 0, length)
   }
 
-  /** Takes back what `take` gave. Its bytes must not be used any more. */
+  /** Takes back a buffer from `take`. The caller must not use its bytes any more. */
   give(view: Uint8Array): void {
     const { buffer } = view
     const size = sizeClass(buffer.byteLength)
@@ -42,12 +42,12 @@ export class BufferPool {
   }
 
   /**
-   * Memory for a device to fill: the device may return any view of it, or none. What was in the memory may be
-   * another client's, so it is zeroed, unless the device says that it fills all of it.
+   * Lends memory to a device to fill. The device may return any view of it, or none. The memory may hold
+   * another client's data, so it is zeroed unless the device says that it fills all of it.
    */
   readonly lend: Alloc = (length, content) => {
     const view = this.take(length)
-    // What is too large for the pool is fresh, and zero.
+    // Memory too large for the pool is fresh and already zero.
     if (content !== 'uninitialized' && view.buffer.byteLength <= 1 << largest) view.fill(0)
     this.#lent.add(view.buffer)
     this.#loans++
@@ -55,7 +55,8 @@ export class BufferPool {
   }
 
   /**
-   * True where `view` lies in memory that was lent: once, since from then on it is the caller's to give back.
+   * Ends the loan of the memory under `view` and returns true; false where the memory was not lent, or its
+   * loan has ended. The caller then owns the memory and has to give it back.
    */
   takeBack(view: Uint8Array): boolean {
     if (this.#loans === 0 || !this.#lent.delete(view.buffer)) return false

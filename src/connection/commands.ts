@@ -1,6 +1,4 @@
-/**
- * Requests that were found valid, on their way to the device and back. Synchronous wherever the device is.
- */
+/** Runs validated requests on the device and answers them. Synchronous wherever the device is. */
 import type { Alloc, Data, WriteFlags } from '../api/device.js'
 import { clientMessageOf } from '../api/error-text.js'
 import { isA, NbdError } from '../api/errors.js'
@@ -32,28 +30,28 @@ import type { MemoryShare } from './memory-budget.js'
 import type { ReplyMode, ReplyQueue } from './reply-queue.js'
 import { commandName, type Refusal, refusal, type Terms } from './validate.js'
 
-/** What a client and its server agreed on in the handshake. */
+/** The terms that client and server agreed on in the handshake. */
 export interface Agreement extends Terms {
   readonly exportName: string
   readonly contexts: readonly MetaContext[]
 }
 
-/** What was done for a client so far. */
+/** Totals for one client so far. */
 export interface Counts {
   readonly requests: number
   readonly bytesRead: number
   readonly bytesWritten: number
 }
 
-/** What commands tell their connection. */
+/** Events that commands report to their connection. */
 export interface CommandEvents {
   /** A request that had to wait was answered. */
   settled(): void
-  /** Something threw that never should, in the midst of a reply. */
+  /** Code that must not throw threw in the middle of a reply. */
   bug(error: unknown): void
 }
 
-/** Data of a read, nothing, or the runs of block status by context. */
+/** The data of a read, nothing, or the runs of block status for each context. */
 type Answer = Data | undefined | StatusAnswer
 class StatusAnswer {
   readonly contexts: readonly MetaContext[]
@@ -64,7 +62,7 @@ class StatusAnswer {
   }
 }
 
-/** After a read that waited: its place was lost, 64 KiB of memory. */
+/** Reads served from the pool after an async one, which cost a reply buffer of 64 KiB. */
 const pooledReadsMax = 64
 
 export class Commands {
@@ -77,15 +75,15 @@ export class Commands {
   readonly #events: CommandEvents
   #inFlight = 0
   #inFlightBytes = 0
-  /** Of the memory budget, for data that the client has not taken yet. */
+  /** Bytes of the memory budget held for data that the client has not taken yet. */
   #untakenBytes = 0
   #muted = false
-  /** Memory of the device that the payload in hand is received into. */
+  /** Memory lent by the device, which receives the current payload. */
   #lent: Uint8Array | undefined
   readonly counts = { requests: 0, bytesRead: 0, bytesWritten: 0 }
-  /** True while a device is called that may be given a place in the replies. */
+  /** True during a device call that may get memory in the reply buffer. */
   #placing = false
-  /** Reads that are not given one, since their device has let one wait. */
+  /** Reads left that get no memory in the reply buffer, because the device made an earlier one wait. */
   #pooledReads = 0
 
   constructor(
@@ -111,12 +109,12 @@ export class Commands {
     return this.#inFlight
   }
 
-  /** True: the next request has to wait. */
+  /** True when the next request has to wait. */
   get full(): boolean {
     return this.#gate.full || this.#inFlightBytes >= inFlightBytesMax
   }
 
-  /** The client has taken all answers: what was held for them is free. */
+  /** Releases the memory held for replies: the client has taken them all. */
   taken(): void {
     if (this.#untakenBytes === 0) return
     const bytes = this.#untakenBytes
@@ -124,13 +122,13 @@ export class Commands {
     this.#share.release(bytes)
   }
 
-  /** From now on answers are thrown away, and a payload that has not come whole never will. */
+  /** Discards all answers from now on, and the payload that has not fully arrived. */
   mute(): void {
     this.#muted = true
     this.abandon()
   }
 
-  /** The payload in hand goes to no write: the device has its memory back. */
+  /** Gives the current payload's lent memory back to the device: no write follows. */
   abandon(): void {
     const lent = this.#lent
     this.#lent = undefined
@@ -138,8 +136,8 @@ export class Commands {
   }
 
   /**
-   * Gives a valid request to the device and answers it. Undefined when that is done; else a promise that
-   * resolves, and never rejects, when the device needs `payload` no more.
+   * Runs a valid request on the device and answers it. Returns undefined when the request is done. Otherwise
+   * returns a promise that resolves, and never rejects, when the device no longer needs `payload`.
    */
   run(request: Request, payload: Uint8Array, contexts = this.#agreement.contexts): Promise<void> | undefined {
     let answer: MaybePromise<Answer>
@@ -150,12 +148,13 @@ export class Commands {
       return undefined
     }
     if (isPromise(answer)) return this.#wait({ ...request }, answer, payload.length)
-    // A throw in here is no answer: a part of the reply may be queued, and nothing may follow that part.
+    // An exception here must not become an error reply: part of the reply may be queued already, and nothing
+    // may follow that part.
     this.#answer(request, answer)
     return undefined
   }
 
-  /** A READ is done with its device. Where its data is held, so is its share of the memory budget. */
+  /** Ends a READ on the device. While its data is held, so is its share of the memory budget. */
   #release(request: Request, held: boolean): void {
     const bytes = readBudget(request)
     if (held) this.#untakenBytes += bytes
@@ -163,8 +162,8 @@ export class Commands {
   }
 
   /**
-   * Memory of the device to receive a payload into; undefined where it has none. What it throws is not the
-   * answer: the write that follows goes the common way, and fails by itself.
+   * Memory of the device to receive a payload into, or undefined where the device lends none. An exception is
+   * not reported to the client: the write that follows takes the usual path and fails by itself.
    */
   window({ offset, length }: Request): Uint8Array | undefined {
     try {
@@ -176,7 +175,7 @@ export class Commands {
   }
 
   #writeLent(offset: number, lent: Uint8Array, flags: WriteFlags): MaybePromise<void> {
-    // In flight it is no more in hand: another may be lent behind it.
+    // The write is now in flight, so the device may lend memory for the next payload.
     this.#lent = undefined
     let done: MaybePromise<void>
     try {
@@ -197,13 +196,13 @@ export class Commands {
     }
   }
 
-  /** Answers a request that may not go to the device. */
+  /** Answers a request that must not reach the device. */
   refuse(request: Request, { error, message }: Refusal): void {
     if (this.#log.debugging) this.#log.debug(`${message}: ${errorName(error)}`, 'datapath')
     this.#replies.error(request, error, message)
   }
 
-  /** Answers a request that the device failed. */
+  /** Answers a request that failed in the device. */
   #fail(request: Request, error: unknown): void {
     this.counts.requests++
     this.#release(request, false)
@@ -243,7 +242,7 @@ export class Commands {
     }
   }
 
-  /** A device that answers at once fills a short answer in where its reply goes. */
+  /** Reads. A device that answers at once fills a short answer directly into the reply buffer. */
   #read(offset: number, length: number): MaybePromise<Data> {
     const { device } = this.#agreement
     if (this.#pooledReads > 0) this.#pooledReads--
@@ -251,7 +250,7 @@ export class Commands {
     this.#placing = true
     try {
       const data = device.read(offset, length, this.#place)
-      // It goes on filling it, while other replies are put behind: those that follow are not given a place.
+      // The device keeps filling this memory while other replies are queued. The reads that follow get none.
       if (isPromise(data) && this.#replies.leave()) this.#pooledReads = pooledReadsMax
       return data
     } finally {
@@ -265,14 +264,14 @@ export class Commands {
     return content === 'uninitialized' ? place : place.fill(0)
   }
 
-  /** BLOCK_STATUS with a payload, which names the contexts and the length that are meant. */
+  /** Runs BLOCK_STATUS with a payload, which names the contexts and the length. */
   runStatusPayload(request: Request, payload: Uint8Array): void {
     const filter = decodeStatusPayload(payload)
     const { contexts } = this.#agreement
     const chosen = contexts.filter(({ id }) => filter?.ids.includes(id))
     const effective = { ...request, length: filter?.length ?? 0 }
     const refused =
-      // Each id once, and each of them negotiated.
+      // Each id must appear once and must have been negotiated.
       filter === undefined || chosen.length !== filter.ids.length
         ? {
             error: NBD_EINVAL,
@@ -335,10 +334,10 @@ export class Commands {
   }
 }
 
-/** The request was answered with an error. */
+/** The request was already answered with an error. */
 const failed = Symbol('failed')
 
-/** Two errors mean something to a client only where it asked for it ("Error values"). */
+/** Maps two errors to EINVAL unless the client's request allows them ("Error values"). */
 function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): number {
   if (error === NBD_ENOTSUP && !(type === NBD_CMD_WRITE_ZEROES && flags & NBD_CMD_FLAG_FAST_ZERO))
     return NBD_EINVAL
@@ -346,7 +345,9 @@ function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): numbe
   return error
 }
 
-/** What a READ takes of the memory budget before it is run, in bytes. A WRITE takes memory as it arrives. */
+/**
+ * Bytes of the memory budget that a READ takes before it runs. A WRITE takes memory as its payload arrives.
+ */
 export function readBudget({ type, length }: Request): number {
   return type === NBD_CMD_READ && length >= largeBytesMin ? length : 0
 }

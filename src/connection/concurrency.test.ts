@@ -11,7 +11,7 @@ import { Gate } from './concurrency.js'
 
 const MiB = 2 ** 20
 
-/** Time for everything that can happen without the test to happen. */
+/** Gives everything that can happen without the test time to happen. */
 async function settle(): Promise<void> {
   for (let turns = 0; turns < 20; turns++) await turn()
 }
@@ -183,7 +183,7 @@ describe('requests in flight', () => {
   })
 
   test('read 64 MiB at most between them, and one of the longest is always let in', async (t) => {
-    // No memory is needed for it: the disk never answers before the test ends.
+    // The reads need no memory: the disk never answers before the test ends.
     let ended = false
     const read = () =>
       new Promise<Uint8Array>((resolve) => {
@@ -201,7 +201,7 @@ describe('requests in flight', () => {
     for (let cookie = 0; cookie < 10; cookie++) client.sendRequest({ type: READ, cookie, length: 20 * MiB })
     await settle()
     assert.equal(waiting.length, Math.ceil(inFlightBytesMax / (20 * MiB)))
-    // On a server of its own, where nobody else holds memory.
+    // A server of its own, where no other client holds memory.
     const other = serve(t, new Disk({ device: { size: 2 ** 40, read } })).connect()
     await other.go()
     other.sendRequest({ type: READ, length: inFlightBytesMax })
@@ -225,7 +225,7 @@ describe('requests in flight', () => {
   })
 })
 
-/** What reaches a disk, as begins and ends. */
+/** Records the calls that reach a disk, as begins and ends. */
 function watched(concurrency: Concurrency, more: DiskOptions = {}) {
   const events: string[] = []
   const disk = new Disk({
@@ -244,7 +244,7 @@ function watched(concurrency: Concurrency, more: DiskOptions = {}) {
   return { events, disk }
 }
 
-/** Begins and ends by turns: never two at once. */
+/** Begins and ends alternate: never two calls at once. */
 function assertOneAtATime(events: readonly string[]): void {
   for (let at = 0; at < events.length; at += 2)
     assert.equal(events[at + 1], events[at]?.replace('begins', 'ends'), events.join(', '))

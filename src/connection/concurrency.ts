@@ -1,5 +1,5 @@
 /**
- * How many requests may wait for something at once. A request that its device answers at once never counts:
+ * Limits how many requests wait at once. A request that its device answers at once never counts, because
  * nothing else can run before it is done.
  */
 export class Gate {
@@ -19,13 +19,13 @@ export class Gate {
     this.#busy++
   }
 
-  /** Makes room, and calls everybody who waited for it, in the order they came. */
+  /** Makes room, and calls all waiting callbacks in the order they came. */
   leave(): void {
     this.#busy--
     this.wake()
   }
 
-  /** Calls everybody who waits, to look again. */
+  /** Calls all waiting callbacks, which check again for room. */
   wake(): void {
     if (this.#waiting.length === 0) return
     const waiting = this.#waiting
@@ -33,7 +33,10 @@ export class Gate {
     for (const wake of waiting) wake()
   }
 
-  /** Calls `wake` once, when there may be room: look again, somebody else may have been faster. */
+  /**
+   * Calls `wake` once when there may be room. The callback has to check again: another may have taken the
+   * room.
+   */
   whenFree(wake: () => void): void {
     this.#waiting.push(wake)
   }

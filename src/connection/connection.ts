@@ -1,4 +1,7 @@
-/** One client: owns the stream, the state and the devices it opened. Every move goes through `#enter`. */
+/**
+ * One client: owns the stream, the state and the devices it opened. Every change of state goes through
+ * `#enter`.
+ */
 import type {
   Connection,
   ConnectionInfo,
@@ -27,8 +30,8 @@ import { Transmission } from './transmission.js'
 import type { Connect, Receiver, Transport } from './transport.js'
 
 /**
- * How long a client that is being shut down may stay quiet before it is closed: time for what is on its way
- * to us.
+ * How long a client that is being shut down may stay quiet before its connection closes: time for requests
+ * that are still on their way.
  */
 export const quietMs = 50
 
@@ -41,7 +44,7 @@ const clientGone = new ClientGone('the client has gone')
 export class ClientConnection implements Connection {
   readonly id: number
   readonly since = new Date()
-  /** Resolves when its callbacks have settled, its devices are closed, and the stream is gone. */
+  /** Resolves when the callbacks have settled, the devices are closed, and the stream is gone. */
   readonly closed: Promise<void>
   readonly #host: Host
   readonly #log: Log
@@ -56,7 +59,7 @@ export class ClientConnection implements Connection {
   #peer: Peer | undefined
   #state: ConnectionState = 'greeting'
   #abort: AbortController | undefined
-  /** The signal has fired, or will have when somebody asks for it. */
+  /** The signal has fired, or fires as soon as it is first requested. */
   #signalled = false
   readonly #export: OpenExport
   #phase: Transmission | undefined
@@ -74,7 +77,7 @@ export class ClientConnection implements Connection {
   /** Resolves when the stream is gone. */
   readonly #streamGone: Promise<void>
   #onStreamGone = () => {}
-  /** Called when the connection is closed and no callback runs any more. */
+  /** Called when the connection is closed and no callback is running. */
   #onSettled = () => {}
 
   constructor(id: number, connect: Connect, peerOf: PeerOf, host: Host) {
@@ -106,7 +109,7 @@ export class ClientConnection implements Connection {
       movedBytes: () => this.#phase?.movedBytes ?? 0,
       stalled: () => this.#phase?.waitsForClient && this.drop('others wait for memory, and it is too slow'),
     })
-    // Not at once: the first callback may ask for `closed`.
+    // Start later: the first callback may ask for `closed`.
     this.closed = Promise.resolve().then(() => this.#live())
   }
 
@@ -160,12 +163,12 @@ export class ClientConnection implements Connection {
     return true
   }
 
-  /** A getter, as the compiler takes what it read of `#state` before a wait for what holds after it. */
+  /** A getter, because the compiler assumes that `#state` keeps its value across an `await`. */
   get #isClosed(): boolean {
     return this.#state === 'closed'
   }
 
-  /** Soft disconnect, also before a device is open. */
+  /** Soft disconnect. Also works before a device is open. */
   soften({ lingerMs, deadlineMs }: DisconnectOptions = {}): void {
     if (this.#isClosed) return
     this.#softened = true
@@ -175,14 +178,14 @@ export class ClientConnection implements Connection {
     if (deadlineMs !== undefined) this.#ending.within(deadlineMs)
   }
 
-  /** Ends at once: nothing more is sent or answered (LIFECYCLE C1). Also ends a stream that cannot finish. */
+  /** Ends at once: sends and answers nothing more (LIFECYCLE C1). Also ends a stream that cannot finish. */
   drop(why: string): void {
     if (!this.#isClosed) {
       if (this.#log.debugging) this.#log.debug(`dropped: ${why}`)
       this.#enter('closed')
     }
     this.#transport.stream.destroy()
-    // A connection that closed in order may still wait for callbacks: a drop tells them to stop.
+    // A connection that closed in order may still wait for callbacks. A drop tells them to stop.
     this.#fireSignal()
   }
 
@@ -205,7 +208,7 @@ export class ClientConnection implements Connection {
     this.#handshake.end(clientGone)
   }
 
-  /** Closes in order: all that was answered has been written. The stream ends when the devices are closed. */
+  /** Closes in order, after all replies have been written. The stream ends once the devices are closed. */
   #finish(): void {
     if (this.#isClosed) return
     this.#enter('closed')
@@ -214,12 +217,13 @@ export class ClientConnection implements Connection {
 
   async #live(): Promise<void> {
     await this.#open()
-    // Open, or closed before it was: from here on the end of the stream and of each callback leads here.
+    // The connection is open, or closed before it was. From here on, the end of the stream and of each
+    // callback calls `#active`, which resolves this.
     await new Promise<void>((resolve) => {
       this.#onSettled = resolve
       this.#active()
     })
-    // Also what a filter called and did not wait for.
+    // Includes calls that a filter started and did not await.
     await this.#running.settled()
     this.#share.end()
     await this.#export.close()
@@ -231,9 +235,7 @@ export class ClientConnection implements Connection {
     clearTimeout(this.#handshakeTimer)
   }
 
-  /**
-   * From the first callback to the transmission phase. Never rejects: what goes wrong ends the connection.
-   */
+  /** Runs from the first callback to the transmission phase. Never rejects: an error ends the connection. */
   async #open(): Promise<void> {
     const { handshakeTimeoutMs } = this.#host.settings
     const limited = handshakeTimeoutMs > 0 && handshakeTimeoutMs <= timeoutMsMax
@@ -251,7 +253,7 @@ export class ClientConnection implements Connection {
       if (agreement && !this.#isClosed) this.#begin(agreement)
       else this.#finish()
     } catch (error) {
-      // Who is gone was dropped, or closed in order, already.
+      // A client that is gone was already dropped or closed in order.
       if (!isA(error, ClientGone)) {
         this.#failures.ended(error)
         this.drop(messageOf(error))
@@ -288,7 +290,7 @@ export class ClientConnection implements Connection {
         this.#failures
           .noted('the exports cannot be listed', this.#export.list())
           .then((exports) => this.#host.lists.hold(exports)),
-      // The export is open: what it is called is not worth an error.
+      // The export is open, so failing to name it is no reason for an error.
       canonicalName: async (name) =>
         name ||
         this.#failures.noted('the default export has no name', this.#export.defaultName()).catch(() => name),
@@ -345,7 +347,7 @@ export class ClientConnection implements Connection {
   #received(length: number, chunk: Uint8Array | undefined): boolean {
     if (this.#isClosed) return false
     if (this.#phase) return this.#phase.received(length, chunk)
-    // The buffer stays as small as it is: what came is copied.
+    // Copies the bytes, so that the buffer can stay small during the handshake.
     return this.#handshake.received(chunk ?? this.#buffers.current.bytes.subarray(0, length))
   }
 
@@ -354,21 +356,22 @@ export class ClientConnection implements Connection {
     if (this.#isClosed) return
     this.#peerEnded = true
     const { stream } = this.#transport
-    // A client that has closed both ways takes no answers.
+    // A client that has closed both directions takes no replies.
     if (!this.#phase || this.#phase.starved || hasHungUp(stream)) this.drop('the client left')
     else {
       this.#host.hangUps.begin(stream, () => this.drop('the client is gone'))
       this.#endWhenIdle()
-      // It may have vanished, or still read: what sleeps for it goes on at once. Who has said goodbye waits.
+      // The client may have vanished, or may still read. Callbacks that sleep for it go on at once, unless it
+      // said goodbye: then they finish their sleep.
       if (!this.#saidGoodbye) this.#fireSignal()
     }
   }
 
   #streamClosed(error: Error | undefined): void {
     if (error && this.#log.debugging) this.#log.debug(error.message)
-    // Also one that closes in order: its devices need not take their time.
+    // Also where the connection closes in order: its devices need not take their time.
     if (!this.#devicesClosed) this.drop('the client is gone')
-    // Not before: the socket might still receive into it.
+    // Release the buffers only now: until here the socket could receive into them.
     this.#buffers.release()
     this.#handshake.streamGone()
     this.#onStreamGone()
@@ -380,7 +383,7 @@ export class ClientConnection implements Connection {
     this.#ending.afterQuiet(0)
   }
 
-  /** Something happened. Where the end is near, the quiet begins anew. */
+  /** Reacts to activity. Where the connection is about to end, the quiet period starts again. */
   #active(): void {
     if (this.#isClosed) {
       if ((this.#phase?.inFlight ?? 0) === 0) this.#onSettled()

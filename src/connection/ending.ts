@@ -1,12 +1,14 @@
-/** When a connection ends that was told to: after a quiet time, and at a deadline whatever it does. */
+/**
+ * Decides when a connection that was told to end ends: after a quiet period, or at a deadline in any case.
+ */
 
-/** Node's timers count in 32 bits; what is longer is without end. */
+/** Node's timers count in 32 bits. A longer time means no limit. */
 export const timeoutMsMax = 2 ** 31 - 1
 
 export interface EndingEvents {
-  /** Looks whether the connection is idle, and calls `active`. */
+  /** Checks whether the connection is idle, and calls `active`. */
   look(): void
-  /** It has been quiet for long enough. */
+  /** The connection has been quiet for long enough. */
   quiet(): void
   /** The deadline has come. */
   late(): void
@@ -24,17 +26,17 @@ export class Ending {
   }
 
   /**
-   * From now on it ends after so long a quiet. Asked again, a shorter quiet holds; a longer one changes
-   * nothing.
+   * Ends the connection after this long a quiet period. A later call can shorten the period, but not lengthen
+   * it.
    */
   afterQuiet(ms: number): void {
     if (ms > timeoutMsMax || ms >= (this.#quietMs ?? Number.POSITIVE_INFINITY)) return
     this.#quietMs = ms
-    // Not at once: a callback may ask for it, and nothing may end under that callback.
+    // Look later: a callback may ask for this, and nothing may end while that callback runs.
     setImmediate(() => this.#events.look())
   }
 
-  /** From now on it ends after so long, whatever it does. Asked again, the earlier deadline holds. */
+  /** Ends the connection after this time, whatever it does. Of several calls, the earliest deadline holds. */
   within(ms: number): void {
     const at = performance.now() + ms
     if (ms > timeoutMsMax || at >= (this.#deadline?.at ?? Number.POSITIVE_INFINITY)) return
@@ -42,7 +44,7 @@ export class Ending {
     this.#deadline = { at, timer: setTimeout(() => this.#events.late(), ms) }
   }
 
-  /** Something happened: the quiet begins anew, if there is nothing to do. */
+  /** Reports activity: the quiet period starts again if the connection is idle. */
   active(idle: () => boolean): void {
     if (this.#quietMs === undefined) return
     this.closed()
@@ -50,12 +52,12 @@ export class Ending {
     if (this.#quietMs === 0) this.#events.quiet()
     else
       this.#quiet = setTimeout(() => {
-        // What came while the server was busy elsewhere is read before this: it is not quiet then.
+        // Data that came while the event loop was busy is read before this. The connection is then not quiet.
         this.#lastLook = setImmediate(() => this.#events.quiet())
       }, this.#quietMs)
   }
 
-  /** It is closed, and need not be quiet. The deadline holds until all of it is gone. */
+  /** The connection is closed and needs no quiet period. The deadline holds until the rest is gone. */
   closed(): void {
     clearTimeout(this.#quiet)
     clearImmediate(this.#lastLook)

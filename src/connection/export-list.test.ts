@@ -4,12 +4,12 @@ import type { Export } from '../api/plugin.js'
 import { listPieceBytes } from '../protocol/limits.js'
 import { type HeldList, ListBudget } from './export-list.js'
 
-/** `count` exports of 1000 bytes each, as they are counted. */
+/** Returns `count` exports that count as 1000 bytes each. */
 function exports(count: number): Export[] {
   return Array.from({ length: count }, (_, index) => ({ name: `${index}`.padStart(900, '0') }))
 }
 
-/** The names of all replies that are left. */
+/** The names in all replies that are left. */
 function names(list: HeldList): string[] {
   const found: string[] = []
   for (let piece = list.piece(); piece !== undefined && piece.length > 0; piece = list.piece())

@@ -1,19 +1,19 @@
 /**
- * Lists of exports on their way to clients. A list goes in pieces, and a client that does not take the pieces
- * keeps the rest of the list in our memory: that memory is bounded for all clients together.
+ * Lists of exports being sent to clients. A list is sent in pieces, and a client that does not take the
+ * pieces keeps the rest of the list in our memory. That memory is bounded for all clients together.
  */
 import type { Export } from '../api/plugin.js'
 import { NBD_OPT_LIST, NBD_REP_SERVER } from '../protocol/constants.js'
 import { encodeOptionReply, encodeServer } from '../protocol/handshake.js'
 import { listPieceBytes, listsBytesMax, stringBytesMax } from '../protocol/limits.js'
 
-/** What an export takes beside its texts, in bytes. */
+/** Memory that an export takes beside its texts, in bytes. */
 const exportCost = 100
 
 /** One for all connections of a server. */
 export class ListBudget {
   readonly #limitBytes: number
-  /** Who has not taken a piece for longest comes first. */
+  /** Ordered: the list whose client has not taken a piece for longest comes first. */
   readonly #held = new Set<HeldList>()
   #bytes = 0
 
@@ -21,12 +21,12 @@ export class ListBudget {
     this.#limitBytes = limitBytes
   }
 
-  /** Of the lists that are held, in bytes. */
+  /** Bytes in all lists that are held. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Where all lists are too large together, those of the slowest clients are given up. */
+  /** Holds a list. Where all lists together are too large, gives up those of the slowest clients. */
   hold(exports: readonly Export[]): HeldList {
     const list = new HeldList(exports, this)
     this.#held.add(list)
@@ -64,7 +64,7 @@ export class HeldList {
     )
   }
 
-  /** The next replies; of no length at the end; undefined where the list was given up. */
+  /** Returns the next replies: an empty buffer at the end, undefined where the list was given up. */
   piece(): Buffer | undefined {
     const exports = this.#exports
     if (exports === undefined) return undefined
@@ -84,14 +84,14 @@ export class HeldList {
     return Buffer.concat(replies)
   }
 
-  /** The rest is forgotten. */
+  /** Forgets the rest. */
   end(): void {
     this.#exports = undefined
     this.#budget.release(this)
   }
 }
 
-/** A name that is too long, holds a NUL, or is no UTF-8: no client could ask for that export. */
+/** False for a name that is too long, holds a NUL, or is not UTF-8: no client could ask for that export. */
 function canBeAskedFor(name: string): boolean {
   return !/\0|\p{Surrogate}/u.test(name) && Buffer.byteLength(name) <= stringBytesMax
 }

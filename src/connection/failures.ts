@@ -1,11 +1,11 @@
 import type { Log } from '../api/log.js'
 import { failureOf } from '../chain/blame.js'
 
-/** Tells the log why a client was refused: many clients tell their user nothing of what they were told. */
+/** Logs why a client was refused, because many clients do not show their user the server's message. */
 export class Failures {
   readonly #log: Log
   readonly #clientIsGone: () => boolean
-  /** Told already, and on its way to whoever asked. */
+  /** The error already logged, on its way to the caller. */
   #told: { readonly error: unknown } | undefined
 
   constructor(log: Log, clientIsGone: () => boolean) {
@@ -13,21 +13,21 @@ export class Failures {
     this.#clientIsGone = clientIsGone
   }
 
-  /** What `work` gives, or a rejection that the log has been told of. */
+  /** Returns the result of `work`. Logs a rejection before passing it on. */
   async noted<T>(what: string, work: Promise<T>): Promise<T> {
     try {
       return await work
     } catch (error) {
       this.#told = { error }
       const text = `${what}: ${failureOf(error, this.#log.debugging)}`
-      // That the client has left may be why.
+      // The failure may be due to the client having left.
       if (this.#clientIsGone()) this.#log.debug(text)
       else this.#log.error(text)
       throw error
     }
   }
 
-  /** Tells of what ended the connection, unless that has been told. */
+  /** Logs the error that ended the connection, unless `noted` has logged it. */
   ended(error: unknown): void {
     if (this.#told?.error !== error) this.#log.error(failureOf(error, this.#log.debugging))
   }

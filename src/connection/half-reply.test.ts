@@ -1,4 +1,4 @@
-/** What throws in the midst of a reply ends the connection: nothing may follow half a reply. */
+/** An exception in the middle of a reply ends the connection: nothing may follow half a reply. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -6,7 +6,7 @@ import { NBD_CMD_READ } from '../protocol/constants.js'
 import { encodeRequest } from '../testing/raw-client.js'
 import { Disk, serve } from '../testing/served-disk.js'
 
-/** Bytes that look right once, and throw when they are looked at again: then a header is in front of them. */
+/** Bytes that work at the first access and throw at the second, when a header precedes them already. */
 class Broken extends Uint8Array {
   #looks = 0
 

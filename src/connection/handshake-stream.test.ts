@@ -5,7 +5,7 @@ import { BusyPoll } from '../lib/busy-poll.js'
 import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import { HandshakeStream } from './handshake-stream.js'
 
-/** A client that takes when the test says so. */
+/** A client that takes data when the test says so. */
 class SlowClient extends Duplex {
   #take: (() => void) | undefined
   resumed = 0
@@ -28,7 +28,7 @@ function handshake(all = { bytes: 0 }) {
   return { all, stream, shake: new HandshakeStream(transport, all, new BusyPoll(0)) }
 }
 
-/** Whether it settles without any more being done. */
+/** True where the promise settles without further action. */
 async function settles(promise: Promise<unknown>): Promise<boolean> {
   let settled = false
   promise.then(

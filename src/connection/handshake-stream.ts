@@ -1,15 +1,16 @@
 /**
- * The bytes of a handshake, both ways: what a client sends ahead is bounded, and so is what it does not take.
+ * The bytes of a handshake in both directions. The bytes a client sends ahead are bounded, and so are the
+ * replies that it does not take.
  */
 import type { BusyPoll } from '../lib/busy-poll.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
 import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import type { Transport } from './transport.js'
 
-/** What Node keeps of a reply that waits, beside its bytes. */
+/** Memory that Node keeps for a waiting reply beside its bytes. */
 const replyCost = 512
 
-/** Replies of handshakes that clients have not taken, for all connections of a server, in bytes. */
+/** Handshake replies that clients have not taken, for all connections of a server, in bytes. */
 export interface Untaken {
   bytes: number
 }
@@ -21,7 +22,7 @@ export class HandshakeStream {
   readonly #queue = new ByteQueue()
   /** False while a client that sends too much ahead is held back. */
   #reading = true
-  /** Of this client. */
+  /** Bytes this client has not taken. */
   #untakenBytes = 0
   #roomCame: (() => void) | undefined
   #over: Error | undefined
@@ -33,7 +34,7 @@ export class HandshakeStream {
     this.#busyPoll = busyPoll
   }
 
-  /** Bytes came, which are copied. False: no more for now. */
+  /** Copies the bytes received. Returns false where no more should be read for now. */
   received(bytes: Uint8Array): boolean {
     this.#queue.push(bytes)
     this.#reading = this.#queue.wanted || this.#queue.length <= aheadBytesMax
@@ -41,7 +42,8 @@ export class HandshakeStream {
   }
 
   /**
-   * Resolves with the next `length` bytes. One at a time, as `send`; both reject when the handshake is over.
+   * Resolves with the next `length` bytes. Allows one call at a time, as does `send`. Both reject when the
+   * handshake is over.
    */
   take(length: number): Promise<Buffer> {
     const bytes = this.#queue.take(length)
@@ -52,12 +54,12 @@ export class HandshakeStream {
     return bytes
   }
 
-  /** All that came and was not taken. */
+  /** Returns all bytes received and not taken. */
   takeRest(): Buffer {
     return this.#queue.takeRest()
   }
 
-  /** Resolves when the client may be sent more. */
+  /** Resolves when more may be sent to the client. */
   async send(bytes: Uint8Array): Promise<void> {
     if (this.#over) throw this.#over
     const cost = bytes.length + replyCost
@@ -74,20 +76,20 @@ export class HandshakeStream {
     if (this.#over) throw this.#over
   }
 
-  /** Nothing more is taken or sent: whoever waits is told so. */
+  /** Ends the handshake: pending and later calls of `take` and `send` reject. */
   end(error: Error): void {
     this.#over ??= error
     this.#queue.end(error)
     this.#roomCame?.()
   }
 
-  /** The stream is gone, and holds nothing. */
+  /** The stream is gone and holds nothing. */
   streamGone(): void {
     this.#count(-this.#untakenBytes)
     this.#gone = true
   }
 
-  /** Where all clients have left much untaken, each has to take what it was sent before it is sent more. */
+  /** Where all clients together have left much untaken, each has to take its replies before it gets more. */
   get #hasRoom(): boolean {
     const { writableLength } = this.#transport.stream
     const isLittle = this.#untakenBytes <= untakenBytesMax && this.#all.bytes <= untakenTotalBytesMax

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HandshakeTurns, type Loop } from './handshake-turns.js'
 
-/** A clock and an event loop that go on when the test says so. */
+/** A clock and an event loop that advance when the test says so. */
 class StillLoop implements Loop {
   ms = 0
   #callbacks: (() => void)[] = []
@@ -20,13 +20,13 @@ class StillLoop implements Loop {
     await this.rest()
   }
 
-  /** Those that were let go on do so. */
+  /** Lets all released work run. */
   async rest(): Promise<void> {
     for (let count = 0; count < 50; count++) await undefined
   }
 }
 
-/** Works for `pieces` of so many ms each, and notes each of them. */
+/** Works for `pieces` pieces of `ms` each, and records each piece. */
 async function work(
   turns: HandshakeTurns,
   loop: StillLoop,
@@ -74,7 +74,7 @@ test('handshakes take turns in the order they came, all of them together a milli
     assert.ok(loop.ms - before <= 1.4)
   }
   assert.equal(done.length, 15)
-  // Nobody is done before the others have begun.
+  // No client is done before the others have begun.
   assert.ok(done.lastIndexOf('a') > done.indexOf('b') && done.lastIndexOf('a') > done.indexOf('c'))
 })
 
@@ -83,7 +83,7 @@ test('one that leaves while it waits holds up nobody', async () => {
   const turns = new HandshakeTurns(loop)
   turns.next({})
   loop.ms = 5
-  // It is let go on, and does nothing.
+  // A client that is released and does nothing.
   void turns.next({})
   let came = false
   void turns.next({})?.then(() => {

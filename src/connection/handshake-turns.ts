@@ -1,7 +1,7 @@
 /** How long the handshakes of all clients may work in one turn of the event loop, in ms. */
 const turnMs = 1
 
-/** The clock and the event loop: others in a test. */
+/** The clock and the event loop. A test replaces them. */
 export interface Loop {
   /** In ms. */
   now(): number
@@ -12,13 +12,13 @@ export interface Loop {
 const realLoop: Loop = { now: () => performance.now(), next: setImmediate }
 
 /**
- * Bounds the work of handshakes in one turn of the event loop, however many options clients send ahead: the
- * handshakes take turns, and clients in the transmission phase hardly notice.
+ * Bounds the work of handshakes in one turn of the event loop, however many options clients send ahead.
+ * Handshakes take turns, so clients in the transmission phase hardly notice.
  */
 export class HandshakeTurns {
   readonly #loop: Loop
   #waiting: { readonly who: object; readonly go: () => void }[] = []
-  /** Whose turn it is: undefined while there is time for everybody. */
+  /** The client whose turn it is, or undefined while there is time for everyone. */
   #whose: object | undefined
   #counting = false
   #until = 0
@@ -27,7 +27,10 @@ export class HandshakeTurns {
     this.#loop = loop
   }
 
-  /** Asked before each piece of work. Undefined: go on; else it resolves when the turn of `who` comes. */
+  /**
+   * Called before each piece of work. Returns undefined where the work may go on. Otherwise returns a promise
+   * that resolves when the turn of `who` comes.
+   */
   next(who: object): Promise<void> | undefined {
     const now = this.#loop.now()
     if (!this.#counting) {

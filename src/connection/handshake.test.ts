@@ -6,7 +6,7 @@ import { everySplit } from '../testing/every-split.js'
 import { infoData, metaContextData, type OptionReply, type RawClient } from '../testing/raw-client.js'
 import { Disk, type DiskOptions, serve } from '../testing/served-disk.js'
 
-/** Replies as a person reads them: type, and data as text. */
+/** Replies in readable form: type, and data as text. */
 function told(replies: readonly OptionReply[]): string[] {
   return replies.map(({ type, data }) => `${types[type] ?? type} ${data.toString('latin1')}`.trimEnd())
 }
@@ -29,7 +29,7 @@ async function answer(client: RawClient, option: number, data?: Uint8Array): Pro
   return types[last?.type ?? 0] ?? `${last?.type}`
 }
 
-/** The stream is in step when the next option is answered as it should be. */
+/** Asserts that the stream is in step: the next option is answered correctly. */
 async function assertInStep(client: RawClient): Promise<void> {
   assert.equal(await answer(client, nbd.NBD_OPT_INFO, infoData('')), 'ACK')
 }
@@ -213,7 +213,7 @@ describe('NBD_OPT_INFO and NBD_OPT_GO', () => {
     device: { description: 'a disk', blockSize: { minimum: 512, preferred: 4096, maximum: 65536 } },
     plugin: { defaultExport: () => 'main' },
   }
-  /** Infos by their type, in hex. */
+  /** Infos by type, in hex. */
   const infos = (replies: readonly OptionReply[]) =>
     new Map(
       replies
@@ -419,7 +419,7 @@ describe('metadata contexts', () => {
     return all
   }
 
-  /** Asks for block status, and gives the ids of the chunks, or the error. */
+  /** Sends a block status request. Returns the context ids of the chunks, or the error. */
   async function statusIds(client: RawClient): Promise<number[] | number> {
     const parts = await client.request({ type: nbd.NBD_CMD_BLOCK_STATUS, length: 512 })
     return parts[0]?.error ? parts[0].error : parts.map(({ data }) => data.readUInt32BE())
@@ -618,7 +618,7 @@ describe('a client that does not read', () => {
     const quick = await connectSocket()
     await quick.greet()
     assert.equal((await quick.option(nbd.NBD_OPT_LIST)).length, many.length + 1)
-    // Five lists are more than may be held.
+    // Five lists exceed the limit.
     const ends: string[] = []
     for (const client of slow) {
       client.stream.resume()

@@ -1,6 +1,6 @@
 /**
- * The handshake: control plane, so it is async and straight-line. From the greeting to an agreement, one
- * function for each option (NBD spec, "Handshake").
+ * The handshake, from the greeting to an agreement: one function for each option (NBD spec, "Handshake").
+ * This is the control plane, so the code is async and straight-line.
  */
 import { type Device, unknownBlockSize } from '../api/device.js'
 import { clientMessageOf } from '../api/error-text.js'
@@ -58,7 +58,7 @@ import { contextsOf, matchContexts } from './meta-contexts.js'
 import type { ReplyMode } from './reply-queue.js'
 import { maximumPayload, transmissionFlags } from './validate.js'
 
-/** What the handshake needs of its connection. */
+/** What the handshake needs from its connection. */
 export interface Session {
   readonly settings: HandshakeSettings
   readonly readOnly: boolean
@@ -66,18 +66,18 @@ export interface Session {
   draining(): boolean
   /** Resolves with the next `length` bytes; rejects when the client is gone. */
   take(length: number): Promise<Buffer>
-  /** Resolves when the client may be sent more. */
+  /** Resolves when more may be sent to the client. */
   send(bytes: Uint8Array): Promise<void>
-  /** Resolves when this handshake may go on working: others take their turns. */
+  /** Resolves when this handshake may go on. Handshakes take turns. */
   turn(): Promise<void>
-  /** The greeting is answered. */
+  /** The client has answered the greeting. */
   greeted(): void
-  /** Marks an option as in hand, until the next call. */
+  /** Tells whether an option is being handled, until the next call. */
   optionInHand(inHand: boolean): void
   exports(): Promise<HeldList>
-  /** What an empty name stands for, any other name as it is. */
+  /** Resolves an empty name to the default export's name, and returns any other name unchanged. */
   canonicalName(name: string): Promise<string>
-  /** Opens an export, or gives the one that is open already. Rejects with what a layer threw. */
+  /** Opens an export, or returns the one that is already open. Rejects with the error of a layer. */
   open(name: string): Promise<Device>
   debug(message: () => string): void
 }
@@ -90,7 +90,10 @@ export interface HandshakeSettings {
   readonly severalClients: boolean
 }
 
-/** Undefined: the client left, or was told to. Rejects when it broke the protocol or is gone. */
+/**
+ * Undefined where the client left or was told to leave. Rejects where the client broke the protocol or is
+ * gone.
+ */
 export async function shakeHands(session: Session): Promise<Agreement | undefined> {
   return session.settings.oldstyle ? oldstyle(session) : new Handshake(session).run()
 }
@@ -117,7 +120,7 @@ function isReadOnly(device: Device, session: Session): boolean {
   return session.readOnly || !device.can.write
 }
 
-/** One option as it came. `data` is empty where it was too long to be held. */
+/** One option as received. `data` is empty where it was too long to be held. */
 interface Option {
   readonly option: number
   readonly data: Buffer
@@ -162,7 +165,7 @@ class Handshake {
     const flags = (NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES) & this.#session.settings.maskHandshake
     await this.#session.send(encodeGreeting(flags))
     const clientFlags = (await this.#session.take(4)).readUInt32BE()
-    // The client's flags have the bits of ours that they answer.
+    // Each client flag has the bit of the server flag that it answers.
     if (clientFlags & ~flags)
       throw new ProtocolError(`client flags 0x${clientFlags.toString(16)} not offered`)
     this.#fixed = (clientFlags & NBD_FLAG_C_FIXED_NEWSTYLE) !== 0
@@ -211,7 +214,7 @@ class Handshake {
 
   async #exportName({ data, length }: Option): Promise<Agreement | undefined> {
     const name = length > data.length ? { wrong: `a name of ${length} bytes` } : decodeName(data)
-    // This option has no error reply: all that is left is to end the session.
+    // This option has no error reply, so the server can only end the session.
     if ('wrong' in name) throw new ProtocolError(`NBD_OPT_EXPORT_NAME: ${name.wrong}`)
     const device = await this.#session.open(name.text)
     if (this.#session.draining()) return undefined
@@ -305,14 +308,16 @@ class Handshake {
     const names = matchContexts(device, queries, set)
     if (set) this.#selected = { exportName: name, names }
     const replies = names.map((context, index) =>
-      // Ids begin at 1, so that a 0, which a list gives, is none of them.
+      // Ids begin at 1. A list gives 0, which is no selected id.
       encodeOptionReply(option.option, NBD_REP_META_CONTEXT, encodeMetaContext(set ? index + 1 : 0, context)),
     )
     await this.#session.send(Buffer.concat([...replies, encodeOptionReply(option.option, NBD_REP_ACK)]))
     return undefined
   }
 
-  /** Opens an export for an option that can answer with an error, and answers it where that fails. */
+  /**
+   * Opens an export for an option that can answer with an error, and sends that error where opening fails.
+   */
   async #open(option: Option, name: string): Promise<Device | undefined> {
     try {
       const device = await this.#session.open(name)
@@ -368,7 +373,7 @@ function textOf(name: Name): string {
   return 'text' in name ? name.text : ''
 }
 
-/** As nbdkit, a server says nothing of block sizes unless the device did, whatever it said. */
+/** As in nbdkit, a server sends block sizes only where the device names them, whatever their values. */
 function hasConstraints({ blockSize }: Device): boolean {
   return blockSize !== unknownBlockSize
 }

@@ -1,15 +1,15 @@
 /**
- * Notices clients that are gone while nothing is read of them. A client that has asked for more than there is
- * room for is held back: its socket is not read, and the system tells of its end only to a reader.
+ * Notices that a client is gone while its socket is not read. A client that has asked for more than there is
+ * room for is held back, and the system reports the end of a socket only to a reader.
  */
 import type { Duplex } from 'node:stream'
 import { libc } from '../lib/libc.js'
 import { descriptorOf } from '../lib/socket-descriptor.js'
 
-/** Between two looks at all clients that are held back, in ms. */
+/** Time between two checks of all clients that are held back, in ms. */
 const intervalMs = 250
 
-/** True where both ways of a socket are closed. False too where that cannot be told. */
+/** True where both directions of a socket are closed. Also false where that cannot be determined. */
 export function hasHungUp(stream: Duplex): boolean {
   const fd = descriptorOf(stream)
   return fd !== undefined && (libc()?.hasHungUp(fd) ?? false)
@@ -20,7 +20,7 @@ export class HangUpWatch {
   readonly #watched = new Map<Duplex, () => void>()
   #timer: NodeJS.Timeout | undefined
 
-  /** Calls `gone` once the client at the other end is gone, unless the watch ends before. */
+  /** Calls `gone` once the client is gone, unless the watch ends before. */
   begin(stream: Duplex, gone: () => void): void {
     this.#watched.set(stream, gone)
     this.#timer ??= setInterval(() => this.look(), intervalMs).unref()

@@ -1,4 +1,4 @@
-/** What all connections of a server have in common. */
+/** What all connections of a server share. */
 import type { Duplex } from 'node:stream'
 import type { Peer } from '../api/connection.js'
 import type { Log } from '../api/log.js'
@@ -21,16 +21,16 @@ export interface Host {
   readonly busyPoll: BusyPoll
   readonly budget: MemoryBudget
   readonly hangUps: HangUpWatch
-  /** Of the handshakes. */
+  /** For the handshakes. */
   readonly lists: ListBudget
   readonly untaken: Untaken
   readonly turns: HandshakeTurns
-  /** Makes a stream take more at once, where that can be. */
+  /** Makes a stream take more at once, where possible. */
   widen(stream: Duplex): void
   readonly log: Log
-  /** The gate of one connection: its own, or one for all, as the layers' concurrency asks. */
+  /** Returns the gate of one connection: its own, or one for all, depending on the layers' concurrency. */
   gate(): Gate
 }
 
-/** Tells who is at the other end of a stream. */
+/** Returns the peer at the other end of a stream. */
 export type PeerOf = (stream: Duplex) => Peer

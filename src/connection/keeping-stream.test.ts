@@ -1,4 +1,4 @@
-/** Streams that hand each chunk on to a reader who keeps the chunk: `stream.duplexPair`, a user's own. */
+/** Streams that pass each chunk itself to a reader who keeps it: `stream.duplexPair`, or a user's own. */
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
@@ -8,7 +8,7 @@ import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_OPT_GO } from '../protocol/constants.j
 import { encodeRequest, infoData, type RawRequest } from '../testing/raw-client.js'
 import { Disk, serve } from '../testing/served-disk.js'
 
-/** Calls back at once for each chunk, and keeps the chunk itself, not a copy of it. */
+/** Calls back at once for each chunk, and keeps the chunk itself, not a copy. */
 class Keeper extends Duplex {
   readonly kept: Uint8Array[] = []
 
@@ -30,7 +30,7 @@ option.writeUInt32BE(NBD_OPT_GO, 8)
 option.writeUInt32BE(go.length, 12)
 const handshake = Buffer.concat([Buffer.of(0, 0, 0, 3), option, go])
 
-/** Sends one request after the other, each when the last was answered; returns what each was answered. */
+/** Sends each request when the last was answered. Returns the answers. */
 async function run(disk: Disk, t: Parameters<typeof serve>[0], requests: readonly RawRequest[]) {
   const stream = new Keeper()
   await serve(t, disk).server.serve(stream)
@@ -43,7 +43,7 @@ async function run(disk: Disk, t: Parameters<typeof serve>[0], requests: readonl
     }
   }
   await until(() => stream.keptBytes >= 18 + 20 + 12 + 20)
-  // A chunk may still come of the handshake's.
+  // A chunk of the handshake may still arrive.
   await turn()
   const first = stream.keptBytes
   for (const request of requests) {

@@ -1,4 +1,4 @@
-/** Memory that is given to a device for a READ holds nothing of other clients. */
+/** Memory lent to a device for a READ holds no data of other clients. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -33,7 +33,7 @@ describe('a device that fills nothing', () => {
             await turn()
             stored.set(data, offset)
           },
-          // The first kilobyte is read as it was written, through memory of the same pool.
+          // The first kilobyte is read as written, through memory of the same pool.
           read: (offset, length, alloc) => {
             if (offset !== 0) return read(offset, length, alloc)
             const target = alloc(length, 'uninitialized')

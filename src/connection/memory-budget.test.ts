@@ -18,7 +18,7 @@ import { encodeRequest, infoData, type RawClient } from '../testing/raw-client.j
 import { Disk, type Served, serve } from '../testing/served-disk.js'
 import { type BudgetOptions, MemoryBudget, MemoryShare } from './memory-budget.js'
 
-/** A share of one client, which moves as the test says. */
+/** A share of one client, which moves bytes as the test says. */
 function share(budget: MemoryBudget) {
   const client = { movedBytes: 0, stalls: 0, woken: 0 }
   const memory = new MemoryShare(budget, {
@@ -84,7 +84,7 @@ describe('a memory budget', () => {
     const [first, second] = [share(budget), share(budget)]
     assert.ok(first.reserve(101))
     first.memory.end()
-    // Its requests end later, and give back what has been given back.
+    // Requests that end later release memory that was given back already.
     first.memory.release(101)
     first.memory.end()
     assert.equal(budget.usedBytes, 0)
@@ -124,7 +124,7 @@ describe('a memory budget', () => {
     assert.ok(first.reserve(50, true))
     assert.equal(budget.usedBytes, 200)
     first.memory.release(150)
-    // It has begun, so it comes before the reader, who came first.
+    // Its payload has begun, so it comes before the reader, who came first.
     assert.deepEqual([second.client.woken, reader.client.woken], [1, 0])
     assert.ok(second.reserve(50, true))
     second.memory.release(100)
@@ -133,7 +133,7 @@ describe('a memory budget', () => {
 })
 
 describe('a client that holds memory', () => {
-  /** A clock of the test's own, and the time at which the pace was last looked at. */
+  /** A clock of the test's own, and the time of the last pace check. */
   function watched() {
     let now = 0
     const budget = common({ now: () => now })
@@ -198,10 +198,10 @@ describe('a client that holds memory', () => {
 })
 
 const size = payloadBytesMax + 4096
-/** So many of the longest requests take all there is. */
+/** The number of longest requests that use up the budget. */
 const holders = budgetBytes / payloadBytesMax
 
-/** A disk whose reads fill memory of the server's. */
+/** A disk whose reads fill memory of the server. */
 function copyingDisk(): Disk {
   return new Disk({ size, device: { read: (_offset, length, alloc) => alloc(length).fill(1) } })
 }
@@ -218,7 +218,7 @@ async function clients(served: Served, count: number): Promise<RawClient[]> {
 
 const read = { type: NBD_CMD_READ, offset: 0, length: payloadBytesMax }
 
-/** Lets the server look at what was sent. */
+/** Gives the server time to handle the bytes sent. */
 async function turns(): Promise<void> {
   for (let count = 0; count < 50; count++) await turn()
 }
@@ -231,7 +231,7 @@ describe('clients that ask for more than there is', () => {
     for (const { stream } of all) stream.pause()
     for (const client of all) client.sendRequest(read)
     await turns()
-    // What is small needs no memory.
+    // A small request needs no budget.
     const small = (await clients(served, 1))[0]
     const [answer] = (await small?.request({ type: NBD_CMD_READ, length: largeBytesMin - 1 })) ?? []
     assert.equal(answer?.error, 0)
@@ -282,7 +282,7 @@ describe('clients that ask for more than there is', () => {
   })
 })
 
-/** Sends all at once, and takes at once what is written to it. */
+/** Sends everything at once, and takes at once everything written to it. */
 class Instant extends Duplex {
   takenBytes = 0
 

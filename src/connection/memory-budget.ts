@@ -2,9 +2,9 @@
  * Bounds the memory that the large requests of all clients hold, whatever the clients do.
  *
  * A READ holds memory until its client has taken the data. A WRITE takes memory as its payload arrives, and
- * holds that memory until the device has written it. Each client has a share that no other client can use, so
- * a request that fits into the share never waits. What does not fit comes from memory common to all clients:
- * there requests wait for each other in the order they came.
+ * holds it until the device has written the payload. Each client has a share that no other client can use, so
+ * a request that fits into the share never waits. The rest comes from memory common to all clients, for which
+ * requests wait in the order they came.
  */
 import {
   budgetBytes,
@@ -19,12 +19,12 @@ import {
 interface Waiter {
   readonly share: MemoryShare
   readonly bytes: number
-  /** A part of the request's payload is here already. */
+  /** Part of the request's payload has arrived. */
   readonly begun: boolean
   readonly wake: () => void
 }
 
-/** What a client is asked while it holds common memory and others wait. */
+/** Tells about a client that holds common memory while others wait. */
 export interface Holder {
   /** Bytes that the client has sent and taken so far. */
   movedBytes(): number
@@ -35,9 +35,9 @@ export interface Holder {
 export interface BudgetOptions {
   /** Common memory, in bytes. */
   readonly limitBytes?: number
-  /** The most that one connection has as its own, in bytes. */
+  /** The largest share that one connection has for itself, in bytes. */
   readonly shareBytesMax?: number
-  /** From `performance.now()`, in ms: tests bring their own clock. */
+  /** Defaults to `performance.now()`, in ms. Tests pass their own clock. */
   readonly now?: () => number
 }
 
@@ -50,7 +50,7 @@ export class MemoryBudget {
   #usedBytes = 0
   #shares = 0
   #queue: Waiter[] = []
-  /** The connection that may go beyond the limit: half-received payloads must not block each other. */
+  /** The connection that may exceed the limit, so that half-received payloads do not block each other. */
   #beyond: MemoryShare | undefined
   #watch: NodeJS.Timeout | undefined
 
@@ -75,7 +75,7 @@ export class MemoryBudget {
     return this.#usedBytes
   }
 
-  /** What each connection may hold of its own, in bytes: less when there are many connections. */
+  /** The share of each connection, in bytes. It shrinks when there are many connections. */
   get shareBytes(): number {
     const fair = Math.max(shareBytesMin, Math.floor(sharesBytes / this.#shares))
     return Math.min(fair, this.#shareBytesMax)
@@ -91,7 +91,7 @@ export class MemoryBudget {
     this.cancel(share)
   }
 
-  /** Takes common memory for `share`. False where the connection has to wait. */
+  /** Takes common memory for `share`. Returns false where the connection has to wait. */
   take(share: MemoryShare, bytes: number, begun: boolean): boolean {
     if (this.#queue.length > 0 || !this.#fits(bytes)) {
       if (!begun || !this.#mayGoBeyond(share)) return false
@@ -108,7 +108,7 @@ export class MemoryBudget {
     this.#serve()
   }
 
-  /** Calls `wake` once, when memory was taken for the connection. Half-received payloads come first. */
+  /** Calls `wake` once, after memory was taken for the connection. Half-received payloads come first. */
   wait(waiter: Waiter): void {
     if (waiter.begun) this.#queue.unshift(waiter)
     else this.#queue.push(waiter)
@@ -122,7 +122,7 @@ export class MemoryBudget {
     if (this.#queue.length < before) this.#serve()
   }
 
-  /** Drops each holder that is too slow, while others wait. */
+  /** Drops each holder that is too slow while others wait. */
   checkPace(): void {
     if (this.#queue.length === 0) {
       clearInterval(this.#watch)
@@ -161,14 +161,14 @@ export class MemoryBudget {
   }
 }
 
-/** What one connection holds. */
+/** The memory that one connection holds. */
 export class MemoryShare {
   readonly #budget: MemoryBudget
   readonly #holder: Holder
-  /** Held of the connection's own share, and of common memory, in bytes. */
+  /** Bytes held of the connection's own share, and of common memory. */
   #ownBytes = 0
   #commonBytes = 0
-  /** Taken by the budget for the request that waits. */
+  /** Bytes that the budget took for the waiting request. */
   #grantedBytes = 0
   #waits = false
   #ended = false
@@ -186,8 +186,8 @@ export class MemoryShare {
   }
 
   /**
-   * Takes `bytes` for a request. False where it has to wait: then `wake` is called once, when it may try
-   * again. `begun`: a part of the request's payload is here already.
+   * Takes `bytes` for a request. Returns false where the request has to wait: then `wake` is called once,
+   * when it may try again. `begun` means that part of the request's payload has arrived.
    */
   reserve(bytes: number, wake: () => void, begun = false): boolean {
     if (this.#waits || this.#ended) return false
@@ -211,9 +211,9 @@ export class MemoryShare {
     return true
   }
 
-  /** Gives back `bytes`: of common memory first. */
+  /** Gives back `bytes`, those of common memory first. */
   release(bytes: number): void {
-    // A connection that has ended gave back all that it had.
+    // A connection that has ended has given back all its memory.
     if (this.#ended || bytes === 0) return
     const common = Math.min(bytes, this.#commonBytes)
     this.#commonBytes -= common
@@ -221,7 +221,7 @@ export class MemoryShare {
     if (common > 0) this.#budget.give(this, common, this.#commonBytes)
   }
 
-  /** The request that waited, or was woken, waits no more. */
+  /** Cancels the request that waits, or that was woken and has not taken its memory. */
   cancel(): void {
     if (this.#waits) this.#budget.cancel(this)
     this.#waits = false
@@ -230,7 +230,7 @@ export class MemoryShare {
     if (granted > 0) this.#budget.give(this, granted, this.#commonBytes)
   }
 
-  /** Gives back all, for good. */
+  /** Gives back everything, for good. */
   end(): void {
     if (this.#ended) return
     this.cancel()
@@ -239,7 +239,7 @@ export class MemoryShare {
     this.#budget.leave(this)
   }
 
-  /** The clock of the pace runs from now, unless it runs already. */
+  /** Starts the pace clock, unless it is running. */
   mark(now: number): void {
     this.#mark ??= { at: now, movedBytes: this.#holder.movedBytes() }
   }

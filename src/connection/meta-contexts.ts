@@ -4,8 +4,8 @@ import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import type { MetaContext } from './block-status.js'
 
 /**
- * Names that match the queries, in the device's order. To set, a query is a whole name. To list, it may also
- * be a namespace and a colon, and no query asks for all.
+ * Returns the names that match the queries, in the device's order. When selecting, a query is a whole name.
+ * When listing, a query may also be a namespace and a colon, and no query asks for all.
  */
 export function matchContexts(device: Device, queries: readonly string[], set: boolean): readonly string[] {
   const all = [NBD_META_BASE_ALLOCATION, ...device.contexts]
@@ -15,7 +15,7 @@ export function matchContexts(device: Device, queries: readonly string[], set: b
   )
 }
 
-/** Gives selected names their ids, as they were told to the client: counted from 1. */
+/** Gives selected names the ids that the client was told, counted from 1. */
 export function contextsOf(device: Device, names: readonly string[]): readonly MetaContext[] {
   const all = matchContexts(device, [], false)
   return names.map((name, index) => ({ id: index + 1, name })).filter(({ name }) => all.includes(name))

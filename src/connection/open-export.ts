@@ -1,4 +1,7 @@
-/** What a client asks of the layers before it sends requests: the exports, and the device of one of them. */
+/**
+ * What a client asks of the layers before it sends requests: the list of exports, and the device of one
+ * export.
+ */
 import type { Device } from '../api/device.js'
 import type { Export, OpenRequest } from '../api/plugin.js'
 import { defaultExport, listExports } from '../chain/exports.js'
@@ -13,7 +16,7 @@ export interface OpenExportParts {
   readonly request: (exportName: string) => OpenRequest
 }
 
-/** One device at a time, and the same for each option that names the same export. */
+/** Holds one device at a time. Options that name the same export get the same device. */
 export class OpenExport {
   readonly #parts: OpenExportParts
   #open: { readonly name: string; readonly device: Device } | undefined
@@ -23,7 +26,7 @@ export class OpenExport {
     this.#parts = parts
   }
 
-  /** As the client sent it, also while it is being opened. */
+  /** The name as the client sent it, also while the export is being opened. */
   get name(): string {
     return this.#name
   }
@@ -37,7 +40,7 @@ export class OpenExport {
     return gate.run(() => listExports(links, request(''), running))
   }
 
-  /** What an empty name stands for. */
+  /** The name that an empty name stands for. */
   defaultName(): Promise<string> {
     const { gate, links, request, running } = this.#parts
     return gate.run(() => defaultExport(links, request(''), running))

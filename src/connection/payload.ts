@@ -1,12 +1,12 @@
 /**
- * The payload in hand: one that arrives in pieces. A large one takes memory of its client's budget in steps,
- * as its bytes arrive, so that a client which announces much and sends little holds little.
+ * The current payload, which arrives in pieces. A large one takes memory of its client's budget in steps, as
+ * its bytes arrive, so a client that announces much and sends little holds little.
  */
 import { largeBytesMin, payloadStepBytes, receiveIntoPlaceBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { MemoryShare } from './memory-budget.js'
 
-/** A payload that is whole. */
+/** A payload that has fully arrived. */
 export interface WholePayload {
   readonly bytes: Uint8Array
   /** Gives the memory back, unless the device lent it. */
@@ -21,11 +21,11 @@ export class Payload {
   #inWindow = false
   #length = 0
   #filled = 0
-  /** Up to here there is memory for what arrives. */
+  /** Bytes of the payload for which memory is reserved. */
   #allowed = 0
   #waits = false
 
-  /** `wake` is called when memory is there for a payload that waits. */
+  /** Calls `wake` when there is memory for a payload that waits. */
   constructor(pool: BufferPool, share: MemoryShare, wake: () => void) {
     this.#pool = pool
     this.#share = share
@@ -42,16 +42,17 @@ export class Payload {
     return this.#bytes === undefined ? 0 : this.#length - this.#filled
   }
 
-  /** True while the rest waits for memory. */
+  /** True while the rest of the payload waits for memory. */
   get waits(): boolean {
     return this.#waits
   }
 
-  /** Begins a payload of `length` bytes, which is received into `window` where the device lent one. */
+  /** Begins a payload of `length` bytes. It is received into `window` where the device lent one. */
   begin(length: number, window: Uint8Array | undefined): void {
     this.#inWindow = window !== undefined
     this.#length = length
-    // All of it comes with the second step: memory that is only announced makes the engine collect garbage.
+    // Allocate the full size with the second step: memory that a client only announces makes the engine
+    // collect garbage.
     this.#bytes = window ?? this.#pool.take(Math.min(length, payloadStepBytes))
     this.#filled = 0
     const isCounted = window === undefined && length >= largeBytesMin
@@ -59,7 +60,7 @@ export class Payload {
     if (isCounted) this.goOn()
   }
 
-  /** Takes memory for the next step. False where the payload has to wait. */
+  /** Takes memory for the next step. Returns false where the payload has to wait. */
   goOn(): boolean {
     const length = this.#length
     if (this.#share.waits) return false
@@ -73,7 +74,7 @@ export class Payload {
     return true
   }
 
-  /** Memory for the whole payload, with what is there of the payload. */
+  /** Allocates memory for the whole payload, and copies the received part into it. */
   #whole(part: Uint8Array): Uint8Array {
     const whole = this.#pool.take(this.#length)
     whole.set(part)
@@ -81,20 +82,20 @@ export class Payload {
     return whole
   }
 
-  /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
+  /** Memory that the next bytes should be received into, where they belong to a large payload. */
   place(): Uint8Array | undefined {
-    // What arrives while the payload waits for memory waits elsewhere.
+    // While the payload waits for memory, its bytes are kept elsewhere.
     if (this.#waits || this.missingBytes < receiveIntoPlaceBytes) return undefined
     return this.#bytes?.subarray(this.#filled, this.#allowed)
   }
 
-  /** `length` bytes came into what `place` gave. */
+  /** Reports `length` bytes received into the memory from `place`. */
   receivedInPlace(length: number): void {
     this.#filled += length
     this.goOn()
   }
 
-  /** Copies from `source` as far as there is memory; returns how many bytes were taken. */
+  /** Copies from `source` as far as there is memory. Returns the number of bytes taken. */
   fill(source: Uint8Array, from: number, end: number): number {
     let at = from
     while (this.#bytes !== undefined && at < end && this.missingBytes > 0 && this.goOn()) {
@@ -106,7 +107,7 @@ export class Payload {
     return at - from
   }
 
-  /** The payload, which is whole: the next one may begin. */
+  /** Returns the payload, which has fully arrived. The next one may begin. */
   take(): WholePayload {
     const bytes = this.#bytes ?? new Uint8Array(0)
     const inWindow = this.#inWindow
@@ -120,7 +121,7 @@ export class Payload {
     return { bytes, release }
   }
 
-  /** Gives the memory back in the midst of a payload; returns how many bytes have not arrived. */
+  /** Gives the memory back in the middle of a payload. Returns the number of bytes that have not arrived. */
   abandon(): number {
     const { missingBytes } = this
     this.#share.cancel()

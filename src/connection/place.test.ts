@@ -1,4 +1,4 @@
-/** Short answers that a device fills in where its reply goes, and devices that make something else of it. */
+/** Short replies that a device fills in place, and devices that use the memory in other ways. */
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -16,7 +16,7 @@ const filled = (target: Uint8Array, offset: number): Uint8Array => {
   return target
 }
 
-/** What a `read` may do with the memory that it is given. Each answers what the disk holds. */
+/** What a `read` may do with the memory it gets. Each returns the disk's content. */
 const ways: Readonly<Record<string, DeviceInit['read']>> = {
   'fills it and returns it': (offset, length, alloc) => filled(alloc(length), offset),
   'returns another view of it': (offset, length, alloc) => filled(alloc(length), offset).subarray(0),
@@ -66,7 +66,7 @@ const ways: Readonly<Record<string, DeviceInit['read']>> = {
   })(),
 }
 
-/** Now this, now that. */
+/** Uses the ways in turn. */
 const mixed = Object.values(ways)
 let turns = 0
 const all = {

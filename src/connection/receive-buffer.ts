@@ -2,14 +2,14 @@ import { viewOf } from '../protocol/bytes.js'
 import { receiveBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 
-/** Enough for a handshake, and for a client that asks for one thing at a time. */
+/** Enough for a handshake, and for a client with one request at a time. */
 const firstBytes = 4096
 
-/** Received bytes, with a view for the header fields. It is pinned while a device still uses bytes of it. */
+/** Received bytes, with a view for the header fields. A buffer is pinned while a device uses its bytes. */
 export class ReceiveBuffer {
   readonly bytes: Uint8Array
   readonly view: DataView
-  /** False: the memory is somebody else's, and is not kept. */
+  /** False where the memory belongs to somebody else and is not kept. */
   readonly pooled: boolean
   pins = 0
 
@@ -23,9 +23,9 @@ export class ReceiveBuffer {
 const none = new ReceiveBuffer(new Uint8Array(0))
 
 /**
- * Where a connection receives: a small buffer while it is quiet, a large one once it was filled, another one
- * while a device still works on bytes of the last. So a small write reaches the device without a copy, even
- * one that waits.
+ * The buffers a connection receives into: a small one while the connection is quiet, a large one after it was
+ * filled, and a new one while a device still uses bytes of the last. A small write thus reaches the device
+ * without a copy, even if the device is async.
  */
 export class ReceiveBuffers {
   readonly #pool: BufferPool

@@ -7,9 +7,9 @@ import { emptyRequest, type Request } from '../protocol/transmission.js'
 import { BufferPool } from './buffer-pool.js'
 import { type ReplyMode, ReplyQueue } from './reply-queue.js'
 
-/** A socket that takes what is written at once, or when the test says so. */
+/** A socket that takes written data at once, or when the test says so. */
 class Socket extends Duplex {
-  /** Each write to the system: its parts. */
+  /** The parts of each write to the system. */
   readonly writes: Uint8Array[][] = []
   holding = false
   #held: (() => void) | undefined
@@ -31,7 +31,7 @@ class Socket extends Duplex {
     return Buffer.concat(this.writes.flat())
   }
 
-  /** The system has taken what was written. */
+  /** The system has taken the written data. */
   settle() {
     this.holding = false
     const held = this.#held
@@ -60,7 +60,7 @@ const read = (offset: number, length: number, flags = 0): Request => ({
 })
 const DF = 4
 
-/** What is on the wire after `fill`, in hex. */
+/** The bytes on the wire after `fill`, in hex. */
 function wire(mode: ReplyMode, fill: (replies: ReplyQueue) => void): string {
   const { socket, replies } = queue(mode)
   fill(replies)
@@ -290,7 +290,7 @@ describe('a batch', () => {
 })
 
 describe('memory that was lent for data', () => {
-  /** True where the pool would give the memory to somebody else now. */
+  /** True where the pool would now give the memory to somebody else. */
   const isFree = (pool: BufferPool, { buffer, length }: Uint8Array) => {
     const views = Array.from({ length: 20 }, () => pool.take(length))
     for (const view of views) pool.give(view)
@@ -358,7 +358,7 @@ describe('an output buffer', () => {
     socket.holding = true
     replies.done(read(0, 0))
     replies.flush()
-    // More than a buffer holds: the first of them is full, and waits for the flush.
+    // More than a buffer holds: the first buffer is full and waits for the flush.
     const data = Buffer.alloc(1000, 'a')
     for (let count = 0; count < 100; count++) replies.data(read(0, data.length), data)
     socket.settle()

@@ -1,7 +1,7 @@
 /**
- * Replies of one connection on their way out: headers and small data are copied into one buffer, large data
- * goes out as it is, and a batch is written at once. Memory that was lent for data comes back when the socket
- * has taken it.
+ * Outgoing replies of one connection. Headers and small data are copied into one buffer, large data is sent
+ * without a copy, and a batch is written at once. Memory lent for data comes back when the socket has taken
+ * it.
  */
 import type { Duplex } from 'node:stream'
 import type { Data } from '../api/device.js'
@@ -36,10 +36,10 @@ import {
 import type { BufferPool } from './buffer-pool.js'
 import type { Transport } from './transport.js'
 
-/** What the client negotiated: which replies it understands. */
+/** The kind of replies that the client negotiated. */
 export type ReplyMode = 'simple' | 'structured' | 'extended'
 
-/** The longest header with the fields that stand before data or a message. */
+/** The longest header, with the fields that precede data or a message. */
 const headerBytesMax = extendedChunkBytes + 16
 
 const noView = new DataView(new ArrayBuffer(0))
@@ -50,27 +50,27 @@ export class ReplyQueue {
   readonly #mode: ReplyMode
   readonly #copies: boolean
   readonly #onTaken: () => void
-  /** The buffer being filled: `#start` to `#end` is not yet in `#parts`. */
+  /** The buffer being filled. Its bytes from `#start` to `#end` are not yet in `#parts`. */
   #output: Uint8Array | undefined
   #view: DataView = noView
   #start = 0
   #end = 0
-  /** Where the data of the next reply may be filled in. */
+  /** Space for the data of the next reply, which a device may fill. */
   #placed: Uint8Array | undefined
   /** Sealed parts of this batch, in order. */
   #parts: Uint8Array[] = []
   #batchBytes = 0
   #writtenBytes = 0
   #congested = false
-  /** Memory of this batch, to give back to the pool some time after it was written. */
+  /** Memory of this batch, to give back to the pool some time after the batch was written. */
   #batchHeld: Uint8Array[] = []
-  /** Memory of batches that were written, to give back when the socket has taken all of them. */
+  /** Memory of written batches, to give back when the socket has taken all of them. */
   #held: Uint8Array[] = []
 
   /**
-   * `onTaken` is called when the socket has taken all that was written, where it did not take it at once.
+   * Calls `onTaken` when the socket has taken everything written, unless it took everything at once.
    *
-   * Over a stream that does not copy, no memory is used again: the reader of the stream may keep each chunk.
+   * Over a stream that does not copy, no memory is reused: the reader of the stream may keep each chunk.
    */
   constructor(
     { stream, copies }: Pick<Transport, 'stream' | 'copies'>,
@@ -90,25 +90,25 @@ export class ReplyQueue {
     return this.#batchBytes
   }
 
-  /** True while the client takes its replies too slowly: no more should be asked of the device. */
+  /** True while the client takes its replies too slowly. The device should then get no more requests. */
   get congested(): boolean {
     return this.#congested
   }
 
-  /** Bytes queued or written, and not yet taken by the socket. */
+  /** Bytes queued or written that the socket has not taken. */
   get pendingBytes(): number {
     return this.#batchBytes + this.#stream.writableLength
   }
 
-  /** Bytes that the client has taken, as far as that can be told. */
+  /** Bytes that the client has taken, as far as known. */
   get takenBytes(): number {
     return takenBytes(this.#stream) ?? this.#writtenBytes - this.#stream.writableLength
   }
 
   /**
-   * Memory for the data of a READ, where its reply will lie: what is filled in there, and given to `data` as
-   * the same view, need not be copied. At most `copyBytesMax`, and one at a time: else undefined. It holds
-   * until the next call of `data`, `error` or `leave`.
+   * Reserves space for the data of a READ inside its reply. Data filled in there, and passed to `data` as the
+   * same view, need not be copied. `length` is at most `copyBytesMax`. Returns undefined while another
+   * reservation is open. The space is valid until the next call of `data`, `error` or `leave`.
    */
   place(length: number): Uint8Array | undefined {
     if (this.#placed !== undefined) return undefined
@@ -118,7 +118,9 @@ export class ReplyQueue {
     return this.#placed
   }
 
-  /** Whoever was given a place goes on using it: the memory is left to him. False: nobody was. */
+  /**
+   * Detaches reserved reply space that an async device still fills. Returns false where none was reserved.
+   */
   leave(): boolean {
     if (this.#placed === undefined) return false
     this.#seal()
@@ -131,14 +133,14 @@ export class ReplyQueue {
     return this.#mode === 'extended' ? extendedChunkBytes : chunkBytes
   }
 
-  /** Success, without data. */
+  /** Queues success, without data. */
   done(request: Request): void {
     this.#room(extendedChunkBytes)
     if (this.#mode !== 'extended') this.#simple(request, 0)
     else this.#chunk(request, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_NONE, 0)
   }
 
-  /** An error, with its message where the client can take one. */
+  /** Queues an error, with its message where the client can take one. */
   error(request: Request, error: number, message: string): void {
     this.#placed = undefined
     if (this.#mode === 'simple') {
@@ -155,10 +157,10 @@ export class ReplyQueue {
     this.#advance(at + 6 + text.length)
   }
 
-  /** All that a READ asked for. True where memory of the pool is held until the socket has taken it. */
+  /** Queues all data of a READ. Returns true where pool memory is held until the socket has taken it. */
   data(request: Request, data: Data): boolean {
     const held = this.#batchHeld.length
-    // It may be made of what lies where the reply goes.
+    // The data may be built on the reserved space that the reply would overwrite.
     const place = data === this.#placed ? undefined : this.#output
     if (place !== undefined && this.leave()) this.#batchHeld.push(place)
     this.#data(request, data)
@@ -176,7 +178,7 @@ export class ReplyQueue {
     else this.#sparse(request, data.some(isEmpty) ? data.filter((part) => !isEmpty(part)) : data)
   }
 
-  /** Parts by turns of data and of zeroes: each run is a chunk of its own. */
+  /** Queues parts of data and of zeroes, each run as a chunk of its own. */
   #sparse(request: Request, parts: readonly Uint8Array[]): void {
     let offset = request.offset
     for (let index = 0; index < parts.length; ) {
@@ -212,7 +214,9 @@ export class ReplyQueue {
     this.#advance(at + 12)
   }
 
-  /** Runs of one metadata context: lengths and flags by turns. The last context ends the reply. */
+  /**
+   * Queues the runs of one metadata context, lengths and flags alternating. The last context ends the reply.
+   */
   status(request: Request, contextId: number, runs: readonly number[], last: boolean): void {
     const extended = this.#mode === 'extended'
     const count = runs.length / 2
@@ -232,7 +236,7 @@ export class ReplyQueue {
     this.#payload(bytes)
   }
 
-  /** Writes all that is queued. */
+  /** Writes everything queued. */
   flush(): void {
     if (this.#batchBytes === 0) return
     this.#seal()
@@ -257,7 +261,7 @@ export class ReplyQueue {
     else this.#congested ||= unwritten > outputBytesMax
   }
 
-  /** Throws away what is queued: the connection was dropped. */
+  /** Discards everything queued: the connection was dropped. */
   discard(): void {
     this.#parts = []
     this.#batchBytes = 0
@@ -302,14 +306,14 @@ export class ReplyQueue {
       else if (lent) this.#batchHeld.push(data)
     } else
       for (const part of data) {
-        // Several parts may lie in the same memory: it is kept until all of them are on their way.
+        // Several parts may share the same memory, which is kept until all of them are sent.
         const lent = this.#pool.takeBack(part)
         this.#part(part, lent)
         if (lent) this.#batchHeld.push(part)
       }
   }
 
-  /** Queues bytes; true where they were copied. `lent`: they lie in memory of the pool. */
+  /** Queues bytes. Returns true where they were copied. `lent` means that they lie in pool memory. */
   #part(part: Uint8Array, lent: boolean): boolean {
     if (part === this.#placed) {
       this.#placed = undefined
@@ -318,7 +322,7 @@ export class ReplyQueue {
     }
     if (part.length > copyBytesMax) {
       this.#seal()
-      // The device may write to its own memory while the reader of the stream still has the chunk.
+      // Copy: the device may write to its own memory while the reader of the stream still has the chunk.
       this.#parts.push(this.#copies || lent || isZeroes(part) ? part : new Uint8Array(part))
       this.#batchBytes += part.length
       return false
@@ -329,14 +333,14 @@ export class ReplyQueue {
     return true
   }
 
-  /** What was put so far becomes a part of the batch. */
+  /** Turns the bytes put so far into a part of the batch. */
   #seal(): void {
     if (this.#output === undefined || this.#start === this.#end) return
     this.#parts.push(this.#output.subarray(this.#start, this.#end))
     this.#start = this.#end
   }
 
-  /** Makes sure that the output buffer has room for `length` bytes more. */
+  /** Ensures that the output buffer has room for `length` more bytes. */
   #room(length: number): void {
     if (this.#output !== undefined && this.#end + length <= this.#output.length) return
     this.#seal()
@@ -348,7 +352,7 @@ export class ReplyQueue {
   }
 }
 
-/** The spec knows no chunk of nothing. */
+/** The spec has no empty chunks. */
 function isEmpty(part: Uint8Array): boolean {
   return part.length === 0
 }

@@ -25,8 +25,8 @@ async function negotiate(client: RawClient, mode: Mode): Promise<RawClient> {
 }
 
 /**
- * Twenty requests of every kind, good and bad, then DISC. A reply does not depend on the order in which the
- * others are answered: what is read is not written.
+ * Twenty requests of every kind, good and bad, then DISC. The order in which the requests are answered
+ * changes no reply, because no request reads what another writes.
  */
 function script(mode: Mode): Buffer {
   const tells = mode === 'extended' ? nbd.NBD_CMD_FLAG_PAYLOAD_LEN : 0
@@ -67,7 +67,7 @@ function script(mode: Mode): Buffer {
   return Buffer.concat([...all, { type: DISC }].map((request) => encodeRequest(request, mode === 'extended')))
 }
 
-/** Replies by cookie, each in hex, in whatever order they came. */
+/** Replies by cookie, each in hex, in any order of arrival. */
 function byCookie(bytes: Buffer, mode: Mode): string[] {
   const replies: string[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -87,7 +87,7 @@ function byCookie(bytes: Buffer, mode: Mode): string[] {
 }
 
 describe('twenty requests', () => {
-  /** The error of each reply in simple mode, 0 where it succeeds. */
+  /** The error of each reply in simple mode; 0 for success. */
   const errors = [0, 0, 0, 22, 28, 0, 0, 22, 0, 0, 0, 28, 22, 22, 22, 22, 0, 22, 22, 0]
 
   test('are answered as they should be', async (t) => {
@@ -127,7 +127,7 @@ describe('twenty requests', () => {
         const client = await negotiate(served.connect(), mode)
         for (const piece of pieces) client.send(piece)
         const replies = await client.rest()
-        // A device that waits may be asked for a flush before or after what was sent behind a write.
+        // An async device may get a flush before or after a request that was sent behind a write.
         return { replies, calls: answers === 'now' ? [...disk.calls] : [...disk.calls].sort() }
       }
       const whole = await run([bytes])
@@ -136,7 +136,7 @@ describe('twenty requests', () => {
       for (const pieces of everySplit(bytes)) {
         const cut = await run(pieces)
         const where = `cut after ${pieces[0]?.length} bytes`
-        // A disk that answers later may be overtaken by a refusal.
+        // A refusal may overtake an async disk.
         if (answers === 'now') assert.ok(cut.replies.equals(whole.replies), where)
         else assert.deepEqual(byCookie(cut.replies, mode), byCookie(whole.replies, mode), where)
         assert.deepEqual(cut.calls, whole.calls, where)
@@ -151,7 +151,7 @@ describe('twenty requests', () => {
       const run = async (cut: number) => {
         const client = await negotiate(await served.connectSocket(), mode)
         client.send(bytes.subarray(0, cut))
-        // Time for the first piece to be received alone. If it was not, the test says less, and still holds.
+        // Lets the first piece arrive alone. If it does not, the test still holds but says less.
         for (let turns = 0; turns < 5; turns++) await turn()
         client.send(bytes.subarray(cut))
         return byCookie(await client.rest(), mode)
@@ -162,7 +162,7 @@ describe('twenty requests', () => {
     })
 })
 
-/** Writes of these lengths, sent together; then reads that show that each byte went where it should. */
+/** Sends writes of these lengths together, then reads back to check that each byte is where it should be. */
 async function writeAndRead(served: Served, client: RawClient, disk: Disk, lengths: readonly number[]) {
   const expected = Buffer.from(disk.bytes)
   const sent: Buffer[] = []
@@ -314,7 +314,7 @@ describe('a payload that is refused', () => {
 })
 
 describe('a read of a sparse disk', () => {
-  /** Data, a hole, data, and a hole to the end of what is asked for. */
+  /** Data, a hole, data, and a hole up to the end of the request. */
   const parts = (length: number): Uint8Array[] => [
     Buffer.alloc(1000, 'a'),
     ...[zeroes(4096)].flat(),
@@ -376,7 +376,7 @@ describe('what comes right behind the last option', () => {
       client.send(Buffer.concat([go, ...reads.slice(0, 20)]))
       await disk.holds(16)
       client.send(Buffer.concat(reads.slice(20)))
-      // The rest comes while the first requests wait; then they are answered, as many as there are.
+      // The rest arrives while the first requests wait. Then all waiting requests are answered.
       for (let turns = 0; turns < 100; turns++) {
         await turn()
         if (turns > 10) disk.releaseAll()

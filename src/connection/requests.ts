@@ -1,6 +1,6 @@
 /**
- * The decode loop of the transmission phase: every request in what was received, one after the other,
- * synchronously. It stops at the limits and goes on when there is room; nothing that was received is lost in
+ * The decode loop of the transmission phase: handles every received request, one after the other,
+ * synchronously. The loop stops at the limits and goes on when there is room. Received bytes are kept in
  * between.
  */
 import {
@@ -36,13 +36,13 @@ import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import type { ReplyQueue } from './reply-queue.js'
 import { commandName, payloadBytes, type Refusal, refusal } from './validate.js'
 
-/** What the loop tells its connection. */
+/** Events that the loop reports to its connection. */
 export interface RequestEvents {
   /** The client sent NBD_CMD_DISC. */
   disconnected(): void
-  /** The stream has lost its step: nothing more can be understood. */
+  /** The request stream is out of step: nothing more can be understood. */
   lost(why: string): void
-  /** Memory is there for the request that waited for it. Not a call within `resume`. */
+  /** The waiting request may have its memory. Never called within `resume`. */
   memoryFree(): void
 }
 
@@ -53,7 +53,7 @@ interface Tail {
   readonly end: number
 }
 
-/** Pieces of received bytes that may wait: two receive buffers at most. */
+/** The most pieces of received bytes that may wait: two receive buffers. */
 const tailsMax = 2
 
 const noBytes = new Uint8Array(0)
@@ -68,21 +68,21 @@ export class Requests {
   readonly #share: MemoryShare
   readonly #events: RequestEvents
   readonly #wake = (): void => this.#events.memoryFree()
-  /** The request in hand: the same object for each, so that a request costs no memory. */
+  /** The current request. All requests reuse this object, so that a request allocates nothing. */
   readonly #request: Request = emptyRequest()
-  /** A header that came in pieces. */
+  /** Collects a header that arrives in pieces. */
   readonly #head = new ReceiveBuffer(new Uint8Array(extendedRequestBytes))
   #headLength = 0
   readonly #payload: Payload
-  /** Payload of a refused request, still to be thrown away. */
+  /** Bytes of a refused request's payload, still to be discarded. */
   #skip = 0
   #refused: Refusal = shutdown
-  /** In the order they came: more may come after we asked for no more. */
+  /** In the order received. More may arrive after reading was told to stop. */
   #tails: Tail[] = []
   #refuseAll = false
-  /** The request in hand, or the rest of its payload, waits for memory. */
+  /** The current request, or the rest of its payload, waits for memory. */
   #parked = false
-  /** The turn of this client is over: other clients come first. */
+  /** This client's turn is over: other clients come first. */
   #tired = false
   #turnEndsAt = 0
   #untilLook = 0
@@ -108,80 +108,80 @@ export class Requests {
   }
 
   /**
-   * True in the middle of a header or a payload, with all that was received looked at: an end of the stream
-   * here is a client that died.
+   * True in the middle of a header or a payload when everything received was handled. Where the stream ends
+   * here, the client died.
    */
   get starved(): boolean {
     const inMidst = this.#headLength > 0 || this.#skip > 0 || this.#payload.missingBytes > 0
     return this.#tails.length === 0 && inMidst
   }
 
-  /** True when nothing received waits to be looked at or run. What is only thrown away keeps nobody. */
+  /** True when nothing received waits to be handled. Discarding a payload does not count as pending work. */
   get idle(): boolean {
     return this.#tails.length === 0 && !this.#payload.isOpen && !this.#parked
   }
 
-  /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
+  /** From now on every request but DISC fails with ESHUTDOWN and reaches no layer. */
   refuseAll(): void {
     this.#refuseAll = true
   }
 
-  /** Nothing more is looked at. */
+  /** Handles nothing more. */
   stop(): void {
     this.#stopped = true
     this.#tails = []
-    // The memory itself is the socket's as long as it may still be received into.
+    // The buffers stay with the socket, which may still receive into them.
     this.#share.cancel()
   }
 
-  /** Begins a turn: requests are run until the turn is over. */
+  /** Begins a turn: requests run until the turn is over. */
   beginTurn(): void {
     this.#tired = false
     this.#untilLook = 0
     this.#turnEndsAt = Number.POSITIVE_INFINITY
   }
 
-  /** True: the turn is over, and requests wait for the next one. */
+  /** True when the turn is over and requests wait for the next one. */
   get tired(): boolean {
     return this.#tired
   }
 
-  /** Memory that the next bytes should be received into, where they are the rest of a large payload. */
+  /** Memory that the next bytes should be received into, where they belong to a large payload. */
   place(): Uint8Array | undefined {
     return this.#stopped ? undefined : this.#payload.place()
   }
 
-  /** True: everything received was looked at, and more may come. */
+  /** True when everything received was handled and more may be received. */
   get open(): boolean {
     return this.#tails.length === 0 && !this.#full
   }
 
   /**
-   * True: more may be received, although there is no room to run it. A client that is gone is noticed only
+   * True when more may be received although there is no room to run it. A client that is gone is noticed only
    * while its socket is read.
    */
   get listening(): boolean {
     return this.#tails.length < tailsMax
   }
 
-  /** True: something received waits, and there is room for it. */
+  /** True when received bytes wait and there is room for them. */
   get resumable(): boolean {
     return this.#tails.length > 0 && !this.#full
   }
 
-  /** `length` bytes came into what `place` gave. */
+  /** Reports `length` bytes received into the memory from `place`. */
   receivedInPlace(length: number): void {
     this.#payload.receivedInPlace(length)
     this.resume()
   }
 
-  /** `end` bytes came into `buffer`. */
+  /** Reports `end` bytes received into `buffer`. */
   receive(buffer: ReceiveBuffer, end: number): void {
     if (this.#tails.length > 0) this.#keep(buffer, 0, end)
     else this.#parse(buffer, 0, end)
   }
 
-  /** There may be room again. */
+  /** Goes on after a wait: there may be room again. */
   resume(): void {
     const tails = this.#tails
     this.#tails = []
@@ -193,19 +193,19 @@ export class Requests {
     }
   }
 
-  /** Keeps bytes to be looked at later, behind those that wait already. */
+  /** Keeps bytes for later, behind those that wait already. */
   #keep(buffer: ReceiveBuffer, at: number, end: number): void {
     buffer.pins++
     this.#tails.push({ buffer, at, end })
   }
 
-  /** True: the next request has to wait. */
+  /** True when the next request has to wait. */
   get #full(): boolean {
     return this.#parked || this.#payload.waits || this.#tired || this.#busy
   }
 
   get #busy(): boolean {
-    // Refused requests wait for no device, but they do wait for the client to take its answers.
+    // Refused requests wait for no device, but they do wait for the client to take its replies.
     return this.#replies.congested || (this.#commands.full && !this.#refuseAll)
   }
 
@@ -245,14 +245,14 @@ export class Requests {
       if (--this.#untilLook < 0) this.#lookAtClock()
       if (this.#replies.batchBytes >= batchBytes) {
         this.#replies.flush()
-        // The client is awake: for the rest a few large writes are the cheapest.
+        // The client is awake by now, so a few large writes are cheapest for the rest.
         batchBytes = Math.min(2 * batchBytes, batchBytesMax)
       }
     }
     if (at < end && !this.#stopped) this.#keep(buffer, at, end)
   }
 
-  /** Ends the turn when its time is over. The clock of a turn starts with its first look. */
+  /** Ends the turn when its time is over. The clock of a turn starts at the first call. */
   #lookAtClock(): void {
     const { type, length } = this.#request
     const now = performance.now()
@@ -263,7 +263,8 @@ export class Requests {
   }
 
   /**
-   * Decodes the request at `headerAt` of `head`; its payload, if any, begins at `at`. Returns where to go on.
+   * Decodes the request at `headerAt` of `head`. Its payload, if any, begins at `at`. Returns the position to
+   * go on from.
    */
   #next(head: ReceiveBuffer, headerAt: number, buffer: ReceiveBuffer, at: number, end: number): number {
     const request = this.#request
@@ -282,8 +283,8 @@ export class Requests {
   }
 
   /**
-   * Refuses the request in hand, or begins to run it, or parks it. Its payload, if any, begins at `at`.
-   * Returns where to go on.
+   * Refuses the current request, starts it, or parks it. Its payload, if any, begins at `at`. Returns the
+   * position to go on from.
    */
   #begin(buffer: ReceiveBuffer, at: number, end: number): number {
     const request = this.#request
@@ -296,7 +297,7 @@ export class Requests {
         this.#events.lost(`${commandName(request.type)} with a payload of ${payload} bytes`)
         return end
       }
-      // Clients take no answer to a request that they are still sending.
+      // Clients take no reply to a request that they are still sending.
       this.#refused = refused
       this.#skip = payload
       if (payload === 0) this.#commands.refuse(request, refused)
@@ -326,7 +327,7 @@ export class Requests {
 
   #refuse(request: Request, payload: number): Refusal | undefined {
     if (this.#refuseAll) return shutdown
-    // What BLOCK_STATUS with a payload asks for stands in the payload.
+    // With a payload, the range of BLOCK_STATUS is in the payload.
     if (request.type !== NBD_CMD_BLOCK_STATUS || payload === 0) return refusal(request, this.#agreement)
     if (payload <= statusPayloadBytesMax) return undefined
     return {
@@ -341,7 +342,7 @@ export class Requests {
     this.#payload.begin(payload, isLarge ? this.#commands.window(request) : undefined)
   }
 
-  /** The rest of a payload that no layer has seen is thrown away. */
+  /** Discards the rest of a payload that no layer has seen. */
   #abandonPayload(): void {
     this.#refused = shutdown
     this.#skip = this.#payload.abandon()
@@ -349,7 +350,7 @@ export class Requests {
 
   #runPayload(): void {
     const { bytes, release } = this.#payload.take()
-    // No write follows what the device has lent.
+    // Nothing will be written to the lent memory.
     if (this.#refuseAll) this.#commands.abandon()
     const waiting = this.#runWith(bytes)
     if (waiting) void waiting.then(release)
@@ -357,7 +358,7 @@ export class Requests {
   }
 
   #runWith(payload: Uint8Array): Promise<void> | undefined {
-    // It had begun to come before it was refused: no layer has seen it.
+    // The payload had begun to arrive before it was refused. No layer has seen it.
     if (this.#refuseAll) this.#commands.refuse(this.#request, shutdown)
     else if (this.#request.type !== NBD_CMD_BLOCK_STATUS) return this.#commands.run(this.#request, payload)
     else this.#commands.runStatusPayload(this.#request, payload)

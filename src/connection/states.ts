@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import type { ConnectionState } from '../api/connection.js'
 
 /**
- * The states of a connection and where each may lead. docs/lifecycle.md draws the same; a test compares the
- * two.
+ * The states of a connection and the moves allowed from each. docs/lifecycle.md draws the same, and a test
+ * compares the two.
  */
 export const connectionStates: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
-  // Magic and flags sent, client flags awaited.
+  // Magic and flags are sent; the client's flags are awaited.
   greeting: ['options', 'transmission', 'closed'],
   // Option haggling.
   options: ['upgrading', 'transmission', 'closed'],
@@ -14,13 +14,14 @@ export const connectionStates: Readonly<Record<ConnectionState, readonly Connect
   upgrading: ['options', 'closed'],
   // Requests and replies.
   transmission: ['draining', 'closed'],
-  // Soft disconnect, DISC, peer EOF or server shutdown: what is in flight ends, new requests get ESHUTDOWN.
+  // Soft disconnect, DISC, peer EOF or server shutdown: requests in flight finish, new requests get
+  // ESHUTDOWN.
   draining: ['closed'],
-  // Nothing more is sent or received; devices close once their callbacks have settled.
+  // Nothing more is sent or received. Devices close once their callbacks have settled.
   closed: [],
 }
 
-/** Asserts that a move is legal, and gives the new state. */
+/** Asserts that a move is legal, and returns the new state. */
 export function move(from: ConnectionState, to: ConnectionState): ConnectionState {
   assert.ok(connectionStates[from].includes(to), `a connection cannot move from ${from} to ${to}`)
   return to

@@ -1,6 +1,6 @@
 /**
- * The transmission phase of one connection: receives into memory, runs requests, sends replies, holds back,
- * goes on.
+ * The transmission phase of one connection: receives into memory, runs requests, sends replies, and applies
+ * backpressure.
  */
 import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
@@ -16,17 +16,17 @@ import { ReplyQueue } from './reply-queue.js'
 import { type RequestEvents, Requests } from './requests.js'
 import type { Transport } from './transport.js'
 
-/** What the phase tells its connection. */
+/** Events that the phase reports to its connection. */
 export interface TransmissionEvents extends Omit<RequestEvents, 'memoryFree'> {
-  /** The client is gone, as the system says. */
+  /** The system says that the client is gone. */
   gone(): void
   /** Something was received, answered or sent. */
   active(): void
-  /** Something threw that never should: an assertion of ours, or a mistake. */
+  /** Code that must not throw did: a failed assertion, or a mistake of ours. */
   bug(error: unknown): void
 }
 
-/** What the phase takes over from its connection. */
+/** The parts that the phase takes over from its connection. */
 export interface TransmissionParts {
   readonly agreement: Agreement
   readonly transport: Transport
@@ -36,7 +36,7 @@ export interface TransmissionParts {
   readonly share: MemoryShare
   readonly busyPoll: BusyPoll
   readonly hangUps: HangUpWatch
-  /** Makes a stream take more at once, where that can be. */
+  /** Makes a stream take more at once, where possible. */
   widen(stream: Duplex): void
   readonly log: Log
   readonly events: TransmissionEvents
@@ -53,24 +53,24 @@ export class Transmission {
   readonly #replies: ReplyQueue
   readonly #commands: Commands
   readonly #requests: Requests
-  /** The next bytes come into a payload, not into a receive buffer. */
+  /** The next bytes go into a payload, not into a receive buffer. */
   #inPlace = false
-  /** Large payloads are coming: each is to be received into its place, all but its first bytes. */
+  /** Large payloads are arriving: all but the first bytes of each should be received into its place. */
   #bulk = false
-  /** False while the client is held back: what comes is kept, and not looked at. */
+  /** False while the client is held back: its bytes are kept and not handled. */
   #open = false
-  /** False while nothing is received; undefined before the first look. */
+  /** False while nothing is received; undefined before the first batch. */
   #reading: boolean | undefined
   #waitsForGate = false
-  /** The turn of this client is over, and the next one is to come. */
+  /** This client's turn is over, and the next turn is scheduled. */
   #yields = false
   #receivedBytes = 0
   #widened = false
   #flushScheduled = false
   #ended = false
-  /** Chunks that came while requests were looked at: what is in hand comes first. */
+  /** Chunks that arrived while requests were handled. The current ones come first. */
   readonly #late: Uint8Array[] = []
-  /** While requests are looked at, nothing is at rest, whatever the counts say. */
+  /** True while requests are handled: the connection is then not idle, whatever the counts say. */
   #looking = false
 
   constructor(parts: TransmissionParts) {
@@ -90,12 +90,12 @@ export class Transmission {
     this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, share, {
       disconnected: () => events.disconnected(),
       lost: (why) => events.lost(why),
-      // Not at once: another connection, in the midst of something, has given the memory back.
+      // Go on later: another connection gave the memory back in the middle of its own work.
       memoryFree: () => process.nextTick(() => this.#memoryFree()),
     })
   }
 
-  /** What was done for the client so far. */
+  /** Totals for the client so far. */
   get counts(): Counts {
     return this.#commands.counts
   }
@@ -105,12 +105,12 @@ export class Transmission {
     return this.#commands.inFlight
   }
 
-  /** True in the middle of a header or a payload, with all that was received looked at. */
+  /** True in the middle of a header or a payload when everything received was handled. */
   get starved(): boolean {
     return this.#requests.starved
   }
 
-  /** True while it is the client's turn: to take answers, or to send the rest of a request. */
+  /** True while the client has to act: take replies, or send the rest of a request. */
   get waitsForClient(): boolean {
     return this.#replies.pendingBytes > 0 || this.#requests.starved
   }
@@ -120,7 +120,7 @@ export class Transmission {
     return this.#receivedBytes + this.#replies.takenBytes
   }
 
-  /** True when everything received was answered, and the socket has taken the answers. */
+  /** True when everything received was answered and the socket has taken the replies. */
   get idle(): boolean {
     return (
       !this.#looking &&
@@ -130,20 +130,20 @@ export class Transmission {
     )
   }
 
-  /** Begins, with what was received behind the last option. */
+  /** Starts, with the bytes received after the last option. */
   start(received: Uint8Array): void {
     this.received(received.length, received)
   }
 
-  /** From now on every request but DISC fails with ESHUTDOWN, and reaches no layer. */
+  /** From now on every request but DISC fails with ESHUTDOWN and reaches no layer. */
   refuseAll(): void {
     this.#requests.refuseAll()
-    // What waited for room waits no more. Not at once: it may be a callback of a request in hand that asks
-    // for it.
+    // Requests that waited for room go on and are refused. This happens later, because a callback of the
+    // current request may have called.
     process.nextTick(() => this.#goOn())
   }
 
-  /** Nothing more is looked at or answered. What was queued is thrown away. */
+  /** Handles and answers nothing more. Discards queued replies. */
   end(): void {
     this.#ended = true
     this.#hangUps.end(this.#transport.stream)
@@ -152,7 +152,7 @@ export class Transmission {
     this.#replies.discard()
   }
 
-  /** The memory that the next bytes should come into. */
+  /** The memory that the next bytes should be received into. */
   memory(): Uint8Array {
     const place = this.#requests.place()
     this.#inPlace = place !== undefined
@@ -161,11 +161,12 @@ export class Transmission {
   }
 
   /**
-   * `length` bytes came, into what `memory` gave or as a chunk of their own. False: no more until it says so.
+   * Reports `length` bytes, received into the result of `memory` or as a chunk of their own. Returns false
+   * where reading should stop until `resume`.
    */
   received(length: number, chunk: Uint8Array | undefined): boolean {
     this.#receivedBytes += length
-    // Within one process an answer, or a callback, may bring in the next request before it returns.
+    // Within one process, a reply or a callback may bring in the next request before it returns.
     if (this.#looking && chunk) this.#late.push(chunk)
     else this.#look(() => this.#receive(length, chunk))
     return this.#reading ?? false
@@ -181,7 +182,7 @@ export class Transmission {
     }
   }
 
-  /** Looks at requests, sends the answers, sees to what comes next. What throws here is a mistake of ours. */
+  /** Handles requests, sends the replies, and schedules the next step. An exception here is a bug of ours. */
   #look(work: () => void): void {
     this.#looking = true
     if (!this.#yields) this.#requests.beginTurn()
@@ -211,7 +212,7 @@ export class Transmission {
       this.#yields = true
       setImmediate(this.#nextTurn)
     }
-    // A gate that is shared may be full of others' requests: then it is the gate that tells when to go on.
+    // A shared gate may be full of other clients' requests. Only the gate can then tell when to go on.
     if (!open && this.#gate.full && !this.#waitsForGate) {
       this.#waitsForGate = true
       this.#gate.whenFree(() => {
@@ -239,12 +240,12 @@ export class Transmission {
 
   #memoryFree(): void {
     if (this.#ended) return
-    // What a client that is gone has asked for would be read for nobody, one request after the other.
+    // Do not read data for a client that is gone, one request after the other.
     if (hasHungUp(this.#transport.stream)) this.#events.gone()
     else this.#goOn()
   }
 
-  /** There may be room again: goes on with what was received, then with receiving. */
+  /** There may be room again: handles the bytes received so far, then receives more. */
   #goOn(): void {
     if (!this.#open && !this.#yields && !this.#ended && !this.#looking)
       this.#look(() => this.#requests.resume())
@@ -276,7 +277,7 @@ export class Transmission {
     this.#goOn()
     if (this.#flushScheduled) return
     this.#flushScheduled = true
-    // While others are in flight, their answers may join this batch.
+    // While other requests are in flight, their replies may join this batch.
     if (this.#commands.inFlight > 0) setImmediate(this.#flush)
     else process.nextTick(this.#flush)
   }

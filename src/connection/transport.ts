@@ -1,42 +1,41 @@
 /**
- * A stream as a connection needs it: bytes in without a copy where that can be had, bytes out, pause, the
- * end.
+ * A stream as a connection needs it: reading, without a copy where possible, writing, pausing, and the end.
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { adoptSocket, type Handle, makeSocket, type OnRead } from '../lib/onread-socket.js'
 
-/** What a connection does with what comes. */
+/** How a connection handles the incoming side of its stream. */
 export interface Receiver {
-  /** The memory for the next bytes. */
+  /** Returns the memory for the next bytes. */
   buffer(): Uint8Array
   /**
-   * `length` bytes came into what `buffer` gave, or all of `chunk` in memory of its own. They may be used
-   * until this returns. False: no more until `resume`.
+   * Reports `length` bytes, received into the result of `buffer` or as all of `chunk`, which has memory of
+   * its own. The bytes may be used until this returns. Returns false where reading should stop until
+   * `resume`.
    */
   received(length: number, chunk?: Uint8Array): boolean
   /** The peer will send no more. */
   ended(): void
-  /** The stream is gone; `error` says why, where it was not asked for. */
+  /** The stream is gone. `error` says why, where the end was not asked for. */
   closed(error: Error | undefined): void
 }
 
 export interface Transport {
   readonly stream: Duplex
   /**
-   * True: once `stream.writableLength` is 0, the stream has no more use for the memory that was written. A
-   * socket has given the bytes to the system then. Any other stream may have passed the very chunk on to its
-   * reader.
+   * True where the stream no longer uses written memory once `stream.writableLength` is 0. A socket has then
+   * given the bytes to the system. Any other stream may have passed the chunk itself to its reader.
    */
   readonly copies: boolean
-  /** Begins to read, or goes on after `received` returned false. */
+  /** Starts reading, or goes on after `received` returned false. */
   resume(): void
 }
 
-/** Makes the transport that gives what it receives to `receiver`. It does not read before `resume`. */
+/** Makes the transport that passes received bytes to `receiver`. It does not read before `resume`. */
 export type Connect = (receiver: Receiver) => Transport
 
-/** Any stream: its own chunks are used. */
+/** Over any stream. Uses the stream's own chunks. */
 export function overStream(stream: Duplex): Connect {
   return (receiver) => {
     stream.pause()
@@ -48,14 +47,14 @@ export function overStream(stream: Duplex): Connect {
   }
 }
 
-/** A client as a listener gives it: a socket where Node, or another runtime, has made one already. */
+/** A client from a listener: a socket where Node, or another runtime, has made one already. */
 export function overAccepted(client: Handle | Socket): Connect {
   if (client instanceof Socket) return overStream(client)
   return (receiver) => receiveInto(makeSocket({ handle: client }, onReadOf(receiver)), receiver)
 }
 
 /**
- * A connected socket, by its file descriptor. It is closed with the connection.
+ * Over a connected socket, given by its file descriptor. The descriptor is closed with the connection.
  *
  * @throws Error where the descriptor is no stream that can be served.
  */
@@ -67,7 +66,7 @@ export function overDescriptor(fd: number): Connect {
   }
 }
 
-/** It receives into memory of ours. */
+/** Receives into memory of ours. */
 function receiveInto(stream: Socket, receiver: Receiver): Transport {
   watchEnd(stream, receiver)
   return { stream, copies: true, resume: () => void stream.resume() }
@@ -84,6 +83,6 @@ function watchEnd(stream: Duplex, receiver: Receiver): void {
     failure = error
   })
   stream.on('close', () => receiver.closed(failure))
-  // One that died while it waited for its turn has said so already.
+  // A stream that died while it waited for its turn has already emitted its events.
   if (stream.destroyed) process.nextTick(() => receiver.closed(undefined))
 }

@@ -1,4 +1,4 @@
-/** Clients beside a client that asks for much at once. */
+/** Clients beside a client that sends many requests at once. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -7,7 +7,7 @@ import { receiveBytes } from '../protocol/limits.js'
 import { encodeRequest } from '../testing/raw-client.js'
 import { Disk, serve } from '../testing/served-disk.js'
 
-/** Keeps the event loop for so long, in ms. */
+/** Blocks the event loop for `ms`. */
 function keepBusy(ms: number): void {
   for (const end = performance.now() + ms; performance.now() < end; );
 }

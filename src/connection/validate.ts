@@ -36,12 +36,12 @@ import { payloadBytesMax } from '../protocol/limits.js'
 import type { Request } from '../protocol/transmission.js'
 import type { ReplyMode } from './reply-queue.js'
 
-/** What was agreed in the handshake, as far as requests are judged by it. */
+/** The terms agreed in the handshake by which requests are validated. */
 export interface Terms {
   readonly device: Device
   readonly readOnly: boolean
   readonly mode: ReplyMode
-  /** False: the layers want one client at a time, so what holds for several is not offered. */
+  /** False where the layers want one client at a time: multi-conn is then not offered. */
   readonly severalClients?: boolean
   /** Metadata contexts that the client selected. */
   readonly contextCount: number
@@ -72,7 +72,7 @@ export function transmissionFlags({
   return flags
 }
 
-/** Why a request is refused: an NBD error, and a message for a person. */
+/** Why a request is refused: an NBD error and a message for a person. */
 export interface Refusal {
   readonly error: number
   readonly message: string
@@ -85,12 +85,12 @@ const commandNames = ['read', 'write', 'disc', 'flush', 'trim', 'cache', 'zero',
 
 /** Bytes that follow the request on the wire. */
 export function payloadBytes(request: Request, mode: ReplyMode): number {
-  // With extended headers a WRITE must carry the flag, but its bytes follow all the same.
+  // With extended headers a WRITE must carry the flag. Without the flag, its bytes follow all the same.
   if (request.type === NBD_CMD_WRITE) return request.length
   return mode === 'extended' && request.flags & NBD_CMD_FLAG_PAYLOAD_LEN ? request.length : 0
 }
 
-/** Undefined where the request may go to the device. */
+/** Why a request is refused. Undefined where it may go to the device. */
 export function refusal(request: Request, terms: Terms): Refusal | undefined {
   const { type, flags, offset, length } = request
   const { device, readOnly } = terms

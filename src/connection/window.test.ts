@@ -19,7 +19,7 @@ const length = 256 * 1024
 const offset = 4096
 const payload = patterned(length)
 
-/** A disk that lends memory, and notes what was lent, what was written and what was given back. */
+/** A disk that lends memory, and records the memory lent, written and given back. */
 function windowedDisk(device: Partial<DeviceInit> = {}) {
   const lent: Uint8Array[] = []
   const written: Uint8Array[] = []

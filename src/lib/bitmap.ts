@@ -1,4 +1,4 @@
-/** One bit for each block of something, 2^31 at most. All ranges go from the first bit to before the last. */
+/** One bit for each of up to 2^31 blocks. Ranges include the first bit and exclude the last. */
 export class Bitmap {
   /** In bits. */
   readonly size: number
@@ -23,15 +23,12 @@ export class Bitmap {
       this.#words[word] = (this.#words[word] ?? 0) & ~within(word, from, to)
   }
 
-  /**
-   * The first bit of the range that is set, or with `value` false the first that is not; `to` when there is
-   * none.
-   */
+  /** The first set bit of a range, or the first clear bit where `value` is false; `to` when there is none. */
   next(value: boolean, from: number, to: number): number {
     for (let word = from >>> 5; word * 32 < to; word++) {
       const bits = this.#words[word] ?? 0
       const found = (value ? bits : ~bits) & within(word, from, to)
-      // The lowest bit alone is `found & -found`.
+      // `found & -found` is the lowest bit alone.
       if (found !== 0) return word * 32 + 31 - Math.clz32(found & -found)
     }
     return to

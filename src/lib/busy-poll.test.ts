@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BusyPoll } from './busy-poll.js'
 
-/** An event loop that turns when it is told to. Each turn takes 10 us. */
+/** An event loop that turns on demand. Each turn takes 10 us. */
 function slowLoop() {
   const waiting: (() => void)[] = []
   const loop = {
@@ -69,7 +69,7 @@ describe('busy polling', () => {
     turn()
     busyPoll.expect()
     turns()
-    // Once in vain, at the end of what was fast: the next but one is a try again.
+    // One vain try at the end of the fast part. The next occasion but one is tried again.
     busyPoll.expect()
     assert.equal(turns(), 0)
     busyPoll.expect()

@@ -1,21 +1,21 @@
-/** Messages on standard error, as the program writes them. */
+/** Messages on standard error, in the program's format. */
 import type { Log } from '../api/log.js'
 import { messageLog } from './message-log.js'
 import { printable } from './printable.js'
 import { writeStandard } from './standard-streams.js'
 
 export interface ConsoleLogOptions {
-  /** Also what is only of use to find a fault: `-v` of the program. False unless given. */
+  /** Also write debug messages, as the program does with `-v`. Defaults to false. */
   readonly verbose?: boolean
-  /** Stands before each message; `nbdkit-ts` unless given. */
+  /** Precedes each message. Defaults to `nbdkit-ts`. */
   readonly name?: string
-  /** Takes each message, with its end of line, in place of standard error. */
+  /** Takes each message, with its newline, in place of standard error. */
   readonly write?: (line: string) => void
 }
 
 /**
- * A log for {@link ServerOptions.log}: the one that the program uses. Each message begins a line, and
- * whatever a client puts into it, it looks like no other.
+ * A log for {@link ServerOptions.log}, the one that the program uses. Each message begins a line. Text from a
+ * client cannot make a message look like another.
  *
  * @example const log = consoleLog({ verbose: true })
  */

@@ -1,4 +1,7 @@
-/** The environment that we were started with, byte for byte: what Node gives has lost what is not UTF-8. */
+/**
+ * The environment that the process was started with, byte for byte. Node's copy has lost the bytes that are
+ * not UTF-8.
+ */
 import { readFileSync } from 'node:fs'
 import { isUtf8, requireUtf8, splitAtNul, textOfBytes } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
@@ -6,11 +9,11 @@ import { ConfigError, messageOf } from '../api/errors.js'
 interface Variable {
   readonly name: string
   readonly value: string
-  /** As Node decodes it. */
+  /** The value as Node decodes it. */
   readonly decoded: string
 }
 
-/** Those whose name or value is not UTF-8, by the name that Node knows; read once. */
+/** Variables whose name or value is not UTF-8, by the name in Node's environment. Read once. */
 let strays: ReadonlyMap<string, Variable> | undefined
 
 function strayVariables(): ReadonlyMap<string, Variable> {
@@ -32,13 +35,13 @@ function initialVariables(): Buffer[] {
   return splitAtNul(readFileSync('/proc/self/environ'))
 }
 
-/** A variable as text that keeps its bytes (api/byte-text.ts). */
+/** The value of a variable, as text that keeps its bytes (api/byte-text.ts). */
 export function environmentVariable(name: string): string | undefined {
   if (!Object.hasOwn(process.env, name)) return undefined
   return bytesOfVariable(name, process.env[name])?.[1]
 }
 
-/** @throws ConfigError that names the variable, where it is not UTF-8. */
+/** @throws ConfigError that names the variable, where its value is not UTF-8. */
 export function utf8Variable(name: string): string | undefined {
   const value = environmentVariable(name)
   try {
@@ -48,7 +51,7 @@ export function utf8Variable(name: string): string | undefined {
   }
 }
 
-/** The environment of a process to come, as pairs of texts that keep their bytes. */
+/** The environment for a new process, as pairs of texts that keep their bytes. */
 export function bytesOfEnvironment(env: NodeJS.ProcessEnv): readonly Pair[] {
   return Object.entries(env).flatMap(([name, value]) => {
     const pair = bytesOfVariable(name, value)
@@ -61,6 +64,6 @@ type Pair = readonly [name: string, value: string]
 function bytesOfVariable(name: string, value: string | undefined): Pair | undefined {
   if (value === undefined) return undefined
   const stray = strayVariables().get(name)
-  // One that was set since has another value.
+  // A variable that was set since has another value.
   return stray?.decoded === value ? [stray.name, stray.value] : [name, value]
 }

@@ -1,8 +1,8 @@
 import { access, statfs } from 'node:fs/promises'
 
 /**
- * File systems whose calls wait for another machine or for a program of a user, from the kernel's magic.h:
- * FUSE, NFS, SMB in three versions, Ceph, 9P, AFS, Coda, Lustre, OCFS2, GFS2.
+ * File systems whose calls wait for another machine or for a user's program, from the kernel's magic.h: FUSE,
+ * NFS, SMB in three versions, Ceph, 9P, AFS, Coda, Lustre, OCFS2, GFS2.
  */
 const remoteTypes = new Set([
   0x65735546, 0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x00c36400, 0x01021997, 0x5346414f, 0x73757245,
@@ -10,8 +10,8 @@ const remoteTypes = new Set([
 ])
 
 /**
- * True where no call on an open file may be made on the event loop: even what answers at once today may wait
- * for minutes tomorrow. False where that cannot be told.
+ * True where no call on an open file may be made on the event loop: a call that is fast today may wait for
+ * minutes tomorrow. False where that cannot be determined.
  */
 export function isRemote(fd: number): Promise<boolean> {
   return isRemotePath(`/proc/self/fd/${fd}`)
@@ -25,7 +25,7 @@ export async function isRemotePath(path: string | Buffer): Promise<boolean> {
   }
 }
 
-/** False too where it cannot be seen. Never asked on the event loop: the directory may be a slow disk's. */
+/** False also where the file cannot be seen. Asynchronous because the directory may be on a slow disk. */
 export function fileExists(path: string | Buffer): Promise<boolean> {
   return access(path).then(
     () => true,

@@ -2,19 +2,21 @@ import type { Alloc } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 import { inPieces } from '../api/turns.js'
 
-/** Blocks begin at multiples of this, in bytes. A short read makes one of them, in a microsecond or less. */
+/** Blocks begin at multiples of this, in bytes. A short read makes one block, in a microsecond or less. */
 export const blockBytes = 4096
 
-/** So many are made in a row, in bytes: others are let in where that takes long. */
+/** Bytes made in a row. A longer read yields to other work in between. */
 const stepBytes = 64 * 1024
 
-/** Fills all of a block, which begins at `offset` on the disk, in bytes. It depends on nothing else. */
+/**
+ * Fills a whole block, which begins at `offset` on the disk, in bytes. The content depends on nothing else.
+ */
 export type Fill = (block: Uint32Array, offset: number) => void
 
-/** The bytes of a disk of any size, which follow from where they are: made when asked for, and never kept. */
+/** The content of a disk of any size that depends only on the offset. It is made on demand and never kept. */
 export class GeneratedBytes {
   readonly #fill: Fill
-  // A block is made here and copied. To make it in place was no faster, and needs memory that is aligned.
+  // A block is made here and copied. Making it in place was no faster, and needs aligned memory.
   readonly #block = new Uint32Array(blockBytes / 4)
   readonly #bytes = new Uint8Array(this.#block.buffer)
 
@@ -30,7 +32,7 @@ export class GeneratedBytes {
     return andThen(made, () => target)
   }
 
-  /** Makes the bytes of a range, for `target` at `start`. */
+  /** Makes the bytes of a range and puts them into `target` at `start`. */
   #make(target: Uint8Array, offset: number, length: number, start: number): void {
     for (let done = 0; done < length; ) {
       const piece = this.#piece(offset + done, length - done)
@@ -39,7 +41,7 @@ export class GeneratedBytes {
     }
   }
 
-  /** The index of the first byte of `data` that is not what is read at `offset`; -1 when all are the same. */
+  /** The index of the first byte of `data` that differs from the content at `offset`; -1 when none does. */
   mismatch(offset: number, data: Uint8Array): MaybePromise<number> {
     let found = -1
     const compared = inPieces(offset, data.length, stepBytes, (at, bytes) => {
@@ -61,7 +63,7 @@ export class GeneratedBytes {
     return -1
   }
 
-  /** What of a range lies in its first block. The next call overwrites it. */
+  /** The part of a range that lies in its first block. The next call overwrites it. */
   #piece(offset: number, length: number): Uint8Array {
     const start = offset % blockBytes
     this.#fill(this.#block, offset - start)

@@ -1,47 +1,44 @@
 /**
- * What Linux is told of memory (madvise(2)), through the optional package koffi: that it may be taken back,
- * and that it should come in small pages. Nothing is loaded before first use.
+ * Advice to Linux about memory (madvise(2)), through the optional package koffi: to take memory back, and to
+ * use small pages. Nothing is loaded before first use.
  */
 import { createRequire } from 'node:module'
 
 type Koffi = typeof import('koffi')
 
-/** Numbers from the kernel's mman-common.h, the same on every processor that Node runs on. */
+/** Constants of the kernel's mman-common.h, the same on every processor that Node runs on. */
 const MADV_DONTNEED = 4
 const MADV_NOHUGEPAGE = 15
 
-/**
- * Advice goes to ranges that begin and end at a multiple of this: the largest page that a kernel has (on
- * arm64).
- */
+/** Advised ranges begin and end at a multiple of this: the largest page size of any kernel (on arm64). */
 export const adviceBytes = 64 * 1024
 
 export interface MemoryAdvice {
-  /** Where the bytes lie. */
+  /** The address of the bytes. */
   address(bytes: Uint8Array): number
   /**
-   * Makes the bytes zero by giving their memory back. False when that cannot be done (memory that is locked,
-   * a range that is not of whole {@link adviceBytes}): then nothing has changed.
+   * Zeroes the bytes by giving their memory back. Returns false, and changes nothing, where that is
+   * impossible: for locked memory, or a range that is not made of whole {@link adviceBytes}.
    */
   giveBack(bytes: Uint8Array): boolean
-  /** Keeps the system from bringing in 2 MiB where one byte is touched, as some do. */
+  /** Stops the system from allocating 2 MiB where one byte is touched, as some systems do. */
   smallPages(bytes: Uint8Array): void
 }
 
 let loaded: { readonly advice: MemoryAdvice | undefined } | undefined
 
-/** Undefined where it cannot be had. */
+/** Undefined where the advice is not available. */
 export function memoryAdvice(): MemoryAdvice | undefined {
   loaded ??= { advice: loadMemoryAdvice() }
   return loaded.advice
 }
 
-/** For {@link memoryAdvice}, and for tests that take something away. */
+/** For {@link memoryAdvice}, and for tests that simulate missing parts. */
 export function loadMemoryAdvice(
   platform: string = process.platform,
   load: () => Koffi = () => createRequire(import.meta.url)('koffi'),
 ): MemoryAdvice | undefined {
-  // Elsewhere MADV_DONTNEED does not promise zeroes.
+  // On other systems MADV_DONTNEED does not promise zeroes.
   if (platform !== 'linux') return undefined
   try {
     const koffi = load()
@@ -55,7 +52,7 @@ export function loadMemoryAdvice(
     return {
       address,
       giveBack: (bytes) => advise(bytes, MADV_DONTNEED),
-      // A kernel without huge pages refuses, and has nothing to be told.
+      // A kernel without huge pages refuses, and needs no advice.
       smallPages: (bytes) => void advise(bytes, MADV_NOHUGEPAGE),
     }
   } catch {

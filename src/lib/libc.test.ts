@@ -26,7 +26,7 @@ import {
 
 const needsLibc = { skip: whyNoLibc() ?? false }
 
-/** The C library and an empty file, both gone after the test. */
+/** The C library and an empty file, both released after the test. */
 function withFile(t: TestContext, parent = tmpdir()): { libc: Libc; fd: number } {
   const directory = mkdtempSync(join(parent, 'nbdkit-ts-libc-'))
   const fd = openSync(join(directory, 'file'), 'w+')
@@ -39,7 +39,7 @@ function withFile(t: TestContext, parent = tmpdir()): { libc: Libc; fd: number }
   return { libc: library, fd }
 }
 
-/** tmpfs, among others, cannot tell what is cached. */
+/** False where the file system cannot tell what is cached, such as tmpfs. */
 function tellsCached({ libc, fd }: { libc: Libc; fd: number }): boolean {
   try {
     libc.preadNoWait(fd, new Uint8Array(1), 0)
@@ -79,7 +79,7 @@ test('preadNoWait says when it would have to wait for the disk', needsLibc, asyn
   fdatasyncSync(fd)
   await libc.fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)
   const target = new Uint8Array(4096)
-  // A disk of memory may have it at once.
+  // A disk in memory may have the data at once.
   const count = libc.preadNoWait(fd, target, 0)
   assert.ok(count === -1 || count === 4096, `returned ${count}`)
 })

@@ -1,6 +1,6 @@
 /**
- * The calls of the C library that Node lacks, through the optional package koffi. Nothing is loaded before
- * first use. What may wait runs on koffi's threads and gives a Promise; the rest answers at once.
+ * C library calls that Node lacks, through the optional package koffi. Nothing is loaded before first use.
+ * Calls that may block run on koffi's threads and return a Promise. The rest return at once.
  */
 import { closeSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,14 +8,17 @@ import { getSystemErrorMap } from 'node:util'
 import { messageOf } from '../api/errors.js'
 
 type Koffi = typeof import('koffi')
-/** A function of the library, called here or, by `async`, on a thread of koffi's. All return an integer. */
+/**
+ * A function of the library, called on this thread or, by `async`, on a thread of koffi. All return an
+ * integer.
+ */
 interface Native<A extends readonly unknown[]> {
   (...args: A): number
   async(...args: [...A, (error: unknown, result: number) => void]): void
   readonly info: { readonly name: string }
 }
 
-/** Modes of {@link Libc.fallocate}, to be added up. */
+/** Modes of {@link Libc.fallocate}, which can be combined. */
 export const FALLOC_FL_KEEP_SIZE = 1
 export const FALLOC_FL_PUNCH_HOLE = 2
 export const FALLOC_FL_ZERO_RANGE = 16
@@ -31,27 +34,30 @@ export interface Credentials {
   readonly gid: number
 }
 
-/** Each throws, or rejects with, an Error whose `code` is the errno name (`ENOSPC`), as those of Node do. */
+/** Each function throws, or rejects with, an Error whose `code` is the errno name (`ENOSPC`), as in Node. */
 export interface Libc {
   /**
-   * Fills `target` from a file as far as the page cache has it, and waits for no disk. Returns the bytes
-   * read: 0 at the end of the file, -1 where it would have to wait. Throws EOPNOTSUPP where the file system
-   * cannot promise it.
+   * Fills `target` from a file as far as the page cache has the data, without waiting for a disk. Returns the
+   * number of bytes read: 0 at the end of the file, -1 where the read would have to wait. Throws EOPNOTSUPP
+   * where the file system cannot promise not to wait.
    */
   preadNoWait(fd: number, target: Uint8Array, offset: number): number
-  /** Where the next data at or after `offset` begins; undefined when only a hole is left, or nothing. */
+  /** The start of the next data at or after `offset`; undefined where there is none. */
   seekData(fd: number, offset: number): number | undefined
-  /** Where the next hole at or after `offset` begins: the end of the file is one; undefined from there on. */
+  /**
+   * The start of the next hole at or after `offset`. The end of the file counts as a hole; undefined beyond
+   * it.
+   */
   seekHole(fd: number, offset: number): number | undefined
-  /** The same on another thread: where metadata comes from a slow disk, or over a network. */
+  /** The same on another thread, for metadata on a slow disk or across a network. */
   readonly inThread: {
     seekData(fd: number, offset: number): Promise<number | undefined>
     seekHole(fd: number, offset: number): Promise<number | undefined>
   }
-  /** The size in bytes of a block device, which `stat` does not tell. */
+  /** The size in bytes of a block device, which `stat` does not report. */
   seekEnd(fd: number): Promise<number>
   fallocate(fd: number, mode: number, offset: number, length: number): Promise<void>
-  /** A `length` of 0 is to the end of the file. */
+  /** A `length` of 0 means up to the end of the file. */
   fadvise(fd: number, offset: number, length: number, advice: number): Promise<void>
   /** Tells a block device that a range is no longer needed. */
   discard(fd: number, offset: number, length: number): Promise<void>
@@ -59,35 +65,40 @@ export interface Libc {
   isRotational(fd: number): Promise<boolean>
   /** A new socket that sends datagrams to the Unix socket at a path. */
   datagramsTo(path: string): number
-  /** Sends what a socket takes at once, and returns how many bytes; undefined when that is none. */
+  /** Sends as many bytes as the socket takes at once. Returns their number; undefined for none. */
   sendNoWait(fd: number, bytes: Uint8Array): number | undefined
-  /** How many bytes a socket takes before its reader has taken any; the system doubles and limits it. */
+  /**
+   * Sets how many bytes a socket takes before its reader has taken any. The system doubles and limits the
+   * value.
+   */
   setSendBuffer(fd: number, bytes: number): void
-  /** The ends of a new pipe, which programs that are started do not get unless they are given them. */
+  /** The ends of a new pipe. Programs started later do not inherit them unless they are passed on. */
   pipe(): readonly [read: number, write: number]
-  /** Another descriptor of the same open file or socket, closed on its own. */
+  /** A new descriptor of the same open file or socket, which is closed separately. */
   duplicate(fd: number): number
-  /** True where the other end of a socket is closed, both ways, or was reset. */
+  /** True where the other end of a socket is closed in both directions or was reset. */
   hasHungUp(fd: number): boolean
-  /** Who is at the other end of a Unix socket; undefined for any other descriptor. */
+  /** The peer of a Unix socket; undefined for any other descriptor. */
   peerCredentials(fd: number): Credentials | undefined
 }
 
 let loaded: { readonly libc: Libc } | { readonly why: string } | undefined
 
-/** The C library; undefined where it cannot be had, and then {@link whyNoLibc} says why. */
+/** The C library; undefined where it is not available. {@link whyNoLibc} then says why. */
 export function libc(): Libc | undefined {
   loaded ??= loadLibc()
   return 'libc' in loaded ? loaded.libc : undefined
 }
 
-/** What is missing and what to do, as a sentence without a full stop; undefined when nothing is. */
+/** What is missing and what to do, as a sentence without a full stop; undefined when nothing is missing. */
 export function whyNoLibc(): string | undefined {
   loaded ??= loadLibc()
   return 'why' in loaded ? loaded.why : undefined
 }
 
-/** The processors where flags, ioctls and socket options have the numbers used here, as musl calls them. */
+/**
+ * Processors whose flags, ioctls and socket options have the numbers used here, with musl's names for them.
+ */
 const processors: Readonly<Record<string, string>> = {
   x64: 'x86_64',
   arm64: 'aarch64',
@@ -95,7 +106,7 @@ const processors: Readonly<Record<string, string>> = {
   loong64: 'loongarch64',
 }
 
-/** For {@link libc}, and for tests that take something away. */
+/** For {@link libc}, and for tests that simulate missing parts. */
 export function loadLibc(
   load: () => Koffi = () => createRequire(import.meta.url)('koffi'),
   platform: string = process.platform,
@@ -149,7 +160,9 @@ const F_DUPFD_CLOEXEC = 1030
 const O_CLOEXEC = 0o2000000
 const BLKDISCARD = 0x1277
 const BLKROTATIONAL = 0x127e
-/** koffi refuses a call when 256 are under way. It has a thread for each core: this many are enough. */
+/**
+ * koffi refuses a call when 256 are in progress. It has one thread for each core, so this limit is enough.
+ */
 const inFlightMax = 64
 
 function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
@@ -164,7 +177,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const fadvise = declare<[fd: number, offset: number, length: number, advice: number]>(
     'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
   )
-  // It is variadic in C, as fcntl is. On these processors an integer or a pointer is passed in the same way.
+  // ioctl is variadic in C, as is fcntl. These processors pass an integer or a pointer the same way.
   const ioctl = declare<[fd: number, request: number, argument: ArrayBufferView]>(
     'int ioctl(int fd, unsigned long request, void *argument)',
   )
@@ -200,7 +213,8 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   const waiting: (() => void)[] = []
 
   /**
-   * Calls on a thread of koffi's; `failure` gives the errno of a result. Buffers among `args` are kept alive.
+   * Makes a call on a thread of koffi. `failure` returns the errno of a result. Buffers in `args` are kept
+   * alive.
    */
   function later<A extends readonly unknown[]>(
     call: Native<A>,
@@ -209,7 +223,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
   ): Promise<number> {
     return new Promise((resolve, reject) => {
       const done = (error: unknown, result: number) => {
-        // Before anything else: the next call would overwrite it.
+        // Read errno first: the next call would overwrite it.
         const errno = error ? 0 : failure(result)
         inFlight.delete(args)
         if (errno === EINTR) return start()
@@ -248,16 +262,16 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
     }
   }
 
-  // One for all calls, as they are synchronous: filling it costs a third of what a koffi struct does. A small
-  // array would lie in the heap of the engine, which moves things; a buffer of its own does not. An address
-  // and a length of 64 bits each, the lower half first, as all of these processors have it.
+  // One array for all calls, which are synchronous: filling it costs a third of filling a koffi struct. A
+  // small array would lie in the heap of the engine, which moves objects, so this has a buffer of its own. It
+  // holds an address and a length of 64 bits each, the lower half first, as on all of these processors.
   const iov = new Uint32Array(new ArrayBuffer(16))
   const iovAddress = Number(koffi.address(iov))
 
   let memory: ArrayBufferLike | undefined
   let memoryAddress = 0
 
-  /** Most reads come into the same memory, and to ask where it is costs a quarter of a cached read. */
+  /** Most reads go into the same memory, and asking for its address costs a quarter of a cached read. */
   function addressOf(target: Uint8Array): number {
     if (target.buffer !== memory) {
       memoryAddress = Number(koffi.address(new Uint8Array(target.buffer)))
@@ -327,7 +341,7 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
       return copy
     },
     hasHungUp(fd) {
-      // A descriptor, and 16 bits each of events asked for and found. Errors need not be asked for.
+      // A descriptor, then 16 bits each of requested and returned events. Errors need no request.
       const pollfd = Uint32Array.of(fd, 0)
       return poll(pollfd, 1, 0) > 0 && (((pollfd[1] ?? 0) >>> 16) & (POLLERR | POLLHUP)) !== 0
     },
@@ -335,13 +349,13 @@ function bind(koffi: Koffi, library: import('koffi').LibraryHandle): Libc {
       const [value, length] = [new Uint32Array(3), Uint32Array.of(12)]
       if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length) < 0) return undefined
       const [pid = 0, uid = 0, gid = 0] = value
-      // A TCP socket answers too: nobody.
+      // A TCP socket also answers, with the user id -1.
       return uid === 0xffffffff ? undefined : { pid, uid, gid }
     },
   }
 }
 
-/** musl has had preadv2 since 1.2.5. */
+/** musl has preadv2 since 1.2.5. */
 function declareOptional<F>(declare: () => F): F | undefined {
   try {
     return declare()
@@ -354,10 +368,10 @@ async function done(result: Promise<unknown>): Promise<void> {
   await result
 }
 
-/** As Node's own: `ENOSPC: no space left on device, fallocate`. */
+/** An error like Node's own: `ENOSPC: no space left on device, fallocate`. */
 function errnoError(koffi: Koffi, errno: number, call: string): Error {
   const known = Object.entries(koffi.os.errno).find(([, number]) => number === errno)?.[0]
-  // Two names for one number: the manual pages of these calls have this one.
+  // Two names share this number. The manual pages of these calls use this one.
   const code = known === 'ENOTSUP' ? 'EOPNOTSUPP' : (known ?? `E${errno}`)
   const text = code === 'EOPNOTSUPP' ? 'operation not supported' : getSystemErrorMap().get(-errno)?.[1]
   return Object.assign(new Error(`${code}: ${text ?? `error ${errno}`}, ${call}`), {

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { until } from '../testing/until.js'
 import { LineWriter, type Outlet } from './line-writer.js'
 
-/** A reader that takes so many bytes, until it is told to take more. */
+/** A reader that takes `room` bytes until it is told to take more. */
 function reader(room = Number.POSITIVE_INFINITY) {
   let text = ''
   const state = { room, closed: false, failure: undefined as Error | undefined }

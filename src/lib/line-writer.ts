@@ -1,34 +1,34 @@
 import { messageOf } from '../api/errors.js'
 
-/** Where lines go. None of it waits for a reader or a disk. */
+/** A destination for lines. `now` never waits for a reader or a disk, except at the end. */
 export interface Outlet {
   /**
-   * Writes as much as can be written at once, and returns how many bytes. Undefined: nothing can.
+   * Writes as much as possible at once. Returns the number of bytes; undefined for none.
    *
-   * @param atLast the process ends: a disk may be waited for.
+   * @param atLast the process is ending, so the call may wait for a disk.
    */
   now(bytes: Uint8Array, atLast: boolean): number | undefined
-  /** Writes all of it on another thread; where there is none, `now` is tried again. */
+  /** Writes all bytes on another thread. Without this method, `now` is tried again. */
   later?(bytes: Uint8Array): Promise<void>
   close(): void
 }
 
 export interface LineWriterOptions {
-  /** The text that is written in place of lines that were dropped. */
+  /** The text written in place of dropped lines. */
   dropped(lines: number): string
-  /** Called for the first of several errors in a row. What was to be written is thrown away. */
+  /** Called for the first of several errors in a row. Waiting lines are discarded. */
   failed?(message: string): void
-  /** Bytes that may wait. */
+  /** The most bytes that may wait. */
   readonly waitingMax?: number
 }
 
-/** How long until a reader that takes nothing is tried again, in ms. */
+/** Time until a reader that takes nothing is tried again, in ms. */
 const retryMs = 20
 const defaultWaitingMax = 256 * 1024
 
 /**
- * Writes lines at once, in order, and waits for nobody: what a reader does not take is kept, up to a limit,
- * and tried again. Lines beyond that are dropped and counted, and the count is written in their place.
+ * Writes lines at once, in order, without waiting. Lines that the reader does not take are kept up to a limit
+ * and tried again. Further lines are dropped and counted, and the count is written in their place.
  */
 export class LineWriter {
   readonly #outlet: Outlet
@@ -37,7 +37,7 @@ export class LineWriter {
   #waitingBytes = 0
   #dropped = 0
   #timer: NodeJS.Timeout | undefined
-  /** The first of those that wait is being written on another thread. */
+  /** Another thread is writing the first waiting line. */
   #busy: Promise<void> | undefined
   #failing = false
   #closed = false
@@ -51,28 +51,28 @@ export class LineWriter {
     if (this.#closed) return
     const bytes = Buffer.from(text)
     const { waitingMax = defaultWaitingMax } = this.#options
-    // A line that is longer than the limit has its chance, too.
+    // A line longer than the limit is accepted when nothing waits.
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes.length > waitingMax) {
       this.#dropped++
       return
     }
     if (this.#dropped > 0) this.#tellDropped()
     this.#push(bytes)
-    // What waits already is tried by its timer.
+    // The timer retries lines that wait already.
     if (this.#waiting.length === 1) this.#drain(false)
   }
 
-  /** Waits up to so many ms, and holds the event loop, until all is written. For the end of the process. */
+  /** Blocks the event loop for up to `ms` until everything is written. For the end of the process. */
   flush(ms: number): void {
     const until = performance.now() + ms
-    // What another thread writes is written, or never will be.
+    // Assume the other thread's line is written: if not, it never will be.
     if (this.#busy) this.#shift()
     this.#busy = undefined
     while (!this.#drain(true) && performance.now() < until)
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
   }
 
-  /** No more lines. Those that wait are given so many ms. */
+  /** Accepts no more lines. Waiting lines get `ms` to be written. */
   async close(ms: number): Promise<void> {
     this.#closed = true
     const until = performance.now() + ms
@@ -81,7 +81,7 @@ export class LineWriter {
     this.discard()
   }
 
-  /** At once: what waits is thrown away. */
+  /** Closes at once. Waiting lines are discarded. */
   discard(): void {
     this.#closed = true
     clearTimeout(this.#timer)
@@ -90,7 +90,7 @@ export class LineWriter {
     this.#outlet.close()
   }
 
-  /** True: nothing waits any more. */
+  /** Returns true when nothing waits. */
   #drain(atLast: boolean): boolean {
     if (this.#busy) return false
     for (;;) {
@@ -135,7 +135,7 @@ export class LineWriter {
   }
 
   #settled(busy: Promise<void>, error?: unknown): void {
-    // A flush was faster.
+    // A flush came first.
     if (this.#busy !== busy) return
     this.#busy = undefined
     if (error !== undefined) this.#fail(error)
@@ -158,7 +158,7 @@ export class LineWriter {
     this.#push(Buffer.from(this.#options.dropped(lines)))
   }
 
-  /** Whoever would read it has gone away, or the disk is full: what waits is lost with it. */
+  /** The reader has gone away or the disk is full: waiting lines are lost. */
   #fail(error: unknown): void {
     this.#waiting = []
     this.#waitingBytes = 0

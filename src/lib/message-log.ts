@@ -1,14 +1,14 @@
 import type { Log } from '../api/log.js'
 
-/** A connection's name stands before the level, a layer's after it. */
+/** A connection's name precedes the level, and a layer's name follows it. */
 const isConnection = /^client \d+$/
 
 export type Level = 'debug' | 'error'
 
 /**
- * Writes messages in nbdkit's shape: `client 1: debug: offset: open`.
+ * Formats messages as nbdkit does: `client 1: debug: offset: open`.
  *
- * @param verbose false: debug messages are dropped.
+ * @param verbose false drops debug messages.
  */
 export function messageLog(
   verbose: boolean,

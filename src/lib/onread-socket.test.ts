@@ -24,7 +24,7 @@ async function listening(t: TestContext) {
   return { server, inside: (server as unknown as Inside)._handle, dial }
 }
 
-/** Receives into one buffer, which is never full, until `length` bytes have come. */
+/** Receives into one buffer, which never fills up, until `length` bytes have arrived. */
 function receiver(length: number) {
   const bytes = new Uint8Array(length + 1)
   let filled = 0

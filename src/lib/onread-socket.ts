@@ -1,17 +1,17 @@
-/** Sockets that receive into memory of the program's own, in place of one that Node makes for each chunk. */
+/** Sockets that receive into the program's own memory, instead of a buffer that Node makes for each chunk. */
 import { Socket, type Server as SocketServer } from 'node:net'
 
 export interface OnRead {
   /** The memory for the next bytes. */
   buffer(): Uint8Array
-  /** `length` bytes came into it. False: no more for now. */
+  /** `length` bytes were received into it. Returns false where no more should be read for now. */
   callback(length: number): boolean
 }
 
-/** What Node keeps inside of a socket. */
+/** Node's internal handle of a socket. */
 export interface Handle {
   readonly bytesWritten?: number
-  /** Of those, bytes that the system has not taken yet. */
+  /** Bytes of those that the system has not taken yet. */
   readonly writeQueueSize?: number
   readonly fd?: number
   setNoDelay?(on: boolean): void
@@ -19,7 +19,7 @@ export interface Handle {
 }
 
 /**
- * Bytes that the system has taken of what was written to a socket, also of a long write that is under way.
+ * The written bytes of a socket that the system has taken, including part of a long write in progress.
  * Undefined for any other stream.
  */
 export function takenBytes(stream: object): number | undefined {
@@ -30,20 +30,20 @@ export function takenBytes(stream: object): number | undefined {
     : bytesWritten - writeQueueSize
 }
 
-/** One of the two. */
+/** Exactly one of the two. */
 type Connected =
   | { readonly handle: Handle; readonly fd?: never }
   | { readonly fd: number; readonly handle?: never }
 
-/** Other runtimes wear Node's interface without its inside: there a socket is used as any stream. */
+/** Other runtimes have Node's interface without its internals. There a socket is used like any stream. */
 const canReceiveInto =
   process.release.name === 'node' && !('bun' in process.versions) && !('deno' in process.versions)
 
 /**
- * A socket over a handle, or over the descriptor of a connected one. It does not read before `resume`. Node
- * lets a socket receive so (`onread`) only when the program makes it.
+ * Makes a socket over a handle, or over the descriptor of a connected socket. It does not read before
+ * `resume`. Node allows `onread` only when the program makes the socket.
  *
- * @throws Error where it cannot be a socket.
+ * @throws Error where the descriptor cannot be a socket.
  */
 export function makeSocket({ handle, fd }: Connected, onread?: OnRead): Socket {
   const options = { handle, fd, onread, allowHalfOpen: true, pauseOnCreate: true }
@@ -51,8 +51,8 @@ export function makeSocket({ handle, fd }: Connected, onread?: OnRead): Socket {
 }
 
 /**
- * A new socket over the handle of one that has read nothing; the old one forgets it. Undefined where that is
- * not possible: use the old one as any stream, which is slower and never wrong.
+ * Moves the handle of a socket that has read nothing to a new socket; the old one loses it. Returns undefined
+ * where that is impossible: the old socket then works like any stream, only slower.
  */
 export function adoptSocket(made: Socket, onread: OnRead): Socket | undefined {
   const holder = made as unknown as { _handle: Handle | null }
@@ -65,8 +65,8 @@ export function adoptSocket(made: Socket, onread: OnRead): Socket | undefined {
 }
 
 /**
- * Calls `accept` with the handle of each client, before Node makes a socket of it that would be made again.
- * Where that is not possible, clients go on coming as the event `connection`.
+ * Calls `accept` with each client's handle before Node makes a socket of it, which would have to be made
+ * again. Where that is impossible, clients still arrive as `connection` events.
  */
 export function acceptHandles(listener: SocketServer, accept: (handle: Handle) => void): void {
   const { _handle: listening } = listener as unknown as {

@@ -26,7 +26,7 @@ function temporary(t: TestContext): string {
   return directory
 }
 
-/** Writes until there is no room; returns how many bytes there was room for. */
+/** Writes until there is no room. Returns the number of bytes written. */
 function fill(now: (bytes: Uint8Array, atLast: boolean) => number | undefined): number {
   const chunk = new Uint8Array(4096).fill(0x61)
   for (let bytes = 0; ; ) {

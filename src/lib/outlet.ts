@@ -1,4 +1,4 @@
-/** Ways to write to a file, a pipe, a terminal or a socket without a wait. */
+/** Writing to a file, a pipe, a terminal or a socket without waiting. */
 import { closeSync, constants, fstatSync, openSync, write, writeSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { isRemote } from './file-system.js'
@@ -9,10 +9,10 @@ import { noPatience, Patience } from './patience.js'
 const { O_APPEND, O_CREAT, O_NOCTTY, O_NONBLOCK, O_RDWR, O_TRUNC, O_WRONLY } = constants
 
 /**
- * Opens a file to write to its end. A FIFO is opened for reading too: so nobody waits until it has a reader,
- * and readers may come and go; what was written meanwhile is kept as far as the FIFO has room.
+ * Opens a file for appending. A FIFO is also opened for reading, so that opening does not wait for a reader
+ * and readers may come and go. The FIFO keeps unread bytes as far as it has room.
  *
- * @throws Error as `open` of Node does.
+ * @throws Error as Node's `open` does.
  */
 export async function openOutlet(path: string | Buffer, truncate: boolean): Promise<Outlet> {
   const flags = O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | (truncate ? O_TRUNC : 0)
@@ -28,8 +28,8 @@ export async function openOutlet(path: string | Buffer, truncate: boolean): Prom
 }
 
 /**
- * The way to a descriptor that is open already, and that others have too: whether it waits is theirs to say,
- * so it is opened anew.
+ * An outlet to an open descriptor that other processes share. The descriptor is opened again, because they
+ * decide whether the shared one blocks.
  */
 export function outletTo(fd: number): Outlet {
   const stats = fstatSync(fd)
@@ -39,11 +39,11 @@ export function outletTo(fd: number): Outlet {
   if (sends) return { now: (bytes) => sends.sendNoWait(fd, bytes), close }
   const own = stats.isSocket() ? undefined : openAnew(fd)
   if (own !== undefined) return { ...notWaiting(own), close: () => closeSync(own) }
-  // What cannot be asked whether it waits is left to another thread, which may.
+  // Where blocking cannot be avoided, another thread writes.
   return { now: (bytes, atLast) => (atLast ? writeSync(fd, bytes) : undefined), later: inPool(fd), close }
 }
 
-/** Undefined where there is no proc file system, or it does not let us. */
+/** Undefined without a proc file system, or without permission. */
 function openAnew(fd: number): number | undefined {
   try {
     return openSync(`/proc/self/fd/${fd}`, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY)
@@ -65,7 +65,7 @@ function notWaiting(fd: number): Pick<Outlet, 'now'> {
   }
 }
 
-/** A file: its disk may be slow. */
+/** A file, whose disk may be slow. */
 function patient(fd: number, patience: Patience): Pick<Outlet, 'now' | 'later'> {
   return {
     now: (bytes, atLast) => (atLast ? writeSync(fd, bytes) : patience.spend(() => writeSync(fd, bytes))),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { noPatience, Patience } from './patience.js'
 
-/** Calls that take as long as they are told, in ms. */
+/** Calls that take a given time, in ms. */
 function withClock() {
   let now = 1000
   const patience = new Patience(() => now)

@@ -1,15 +1,15 @@
-/** A call on the event loop may take this long before it counts as having waited, in ms. */
+/** A call on the event loop that takes longer than this counts as having waited, in ms. */
 const patienceMs = 0.2
-/** How many times as long as a wait took the next calls are kept off the event loop. */
+/** After a wait, calls stay off the event loop for this many times its length. */
 export const restFactor = 20
 
 /**
- * Whether system calls that nearly always answer at once may be made on the event loop.
+ * Decides whether system calls that nearly always return at once may run on the event loop.
  *
- * A read of the page cache, or a write into it, takes microseconds there, and several times as much through
- * the thread pool. But now and then it waits for a disk, and every client waits with it. So the loop is
- * tried; a call that did wait sends those after it to the pool, for twenty times as long as it took. Long
- * waits then take up a twentieth of the time at most, whatever the disk does.
+ * A read from the page cache, or a write into it, takes microseconds on the loop and several times as much
+ * through the thread pool. Now and then such a call waits for a disk, and every client waits with it. So the
+ * loop is tried first. After a call that waited, the next calls go to the pool for twenty times as long as
+ * the wait. Long waits thus take up at most a twentieth of the time, whatever the disk does.
  */
 export class Patience {
   readonly #now: () => number
@@ -19,7 +19,7 @@ export class Patience {
     this.#now = now
   }
 
-  /** Makes the call here and now, when there is patience left; else returns undefined without making it. */
+  /** Makes the call now if calls are allowed on the loop. Otherwise returns undefined without making it. */
   spend<T>(call: () => T): T | undefined {
     const start = this.#now()
     if (start < this.#restUntil) return undefined
@@ -32,5 +32,5 @@ export class Patience {
   }
 }
 
-/** For calls of which each may wait, and nobody knows for how long. */
+/** For calls that may each wait for an unknown time. */
 export const noPatience: Patience = new Patience(() => Number.NEGATIVE_INFINITY)

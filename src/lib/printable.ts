@@ -1,21 +1,21 @@
 import { showBytes } from '../api/byte-text.js'
 
-/** The longest message that is written, in characters: what a file or a peer chose may be of any length. */
+/** The longest message written, in characters: text chosen by a file or a peer may have any length. */
 export const messageCharactersMax = 16_384
 
-/** What begins and ends a message that is too long is kept: what is wrong, and what to do. */
+/** A message that is too long keeps its start and its end: what is wrong, and what to do. */
 const endCharacters = 4096
 
 /**
- * A message as it may be written: what a client, a file or a script chose must not look like a line of ours,
- * nor move the cursor of a terminal or turn the text around. Such characters are spelled out, further lines
- * are indented, and what is too long loses its middle.
+ * Makes a message safe to write. Text chosen by a client, a file or a script must not look like a line of
+ * ours, move a terminal's cursor or change the direction of the text. Such characters are escaped, further
+ * lines are indented, and a message that is too long loses its middle.
  */
 export function printable(text: string): string {
   return shortened(showBytes(text).trimEnd()).replaceAll(unprintable, spelled).replaceAll('\n', '\n  ')
 }
 
-/** Control characters but the end of a line and tabs, separators of lines, directions of writing, halves. */
+/** Control characters except newline and tab, line separators, bidirectional controls, lone surrogates. */
 const unprintable = /[^\P{Cc}\n\t]|[\u2028\u2029\p{Bidi_Control}\p{Surrogate}]/gu
 
 function spelled(character: string): string {
@@ -31,12 +31,12 @@ function shortened(text: string): string {
   return `${head} [${over} characters left out] ${text.slice(-endCharacters)}`
 }
 
-/** The most characters of a line: the NBD protocol lets a client be told 4096 bytes. */
+/** The most characters in a line. The NBD protocol limits a message to a client to 4096 bytes. */
 const lineCharactersMax = 4000
 
-/** What a script or a plugin says, as a client may be told too: on one line, which has an end. */
+/** Output of a script or a plugin, as a single line of limited length that is also fit for a client. */
 export function printableLine(text: string): string {
-  // Cut first: what is thrown away needs no other spelling.
+  // Cut first: there is no need to escape text that is dropped.
   return cut(printable(cut(text).replaceAll(/[\n\t]/g, ' ')))
 }
 

@@ -48,7 +48,7 @@ for (const allocator of allocators)
       const log: string[] = []
       const done = call()
       const turn = new Promise<void>((resolve) => setImmediate(resolve)).then(() => log.push('another'))
-      // Where memory is given back, that may be done in no time.
+      // Where memory is given back, that may take no time.
       assert.ok(isPromise(done) || (allocator === 'sparse' && /zero|trim/.test(name)), name)
       await Promise.all([done?.then(() => log.push('done')), turn])
       if (isPromise(done)) assert.deepEqual(log, ['another', 'done'], name)

@@ -1,6 +1,5 @@
 /**
- * A disk in memory, sparse or in one piece: what clients do with it, and what its first content is painted
- * by.
+ * A disk in memory, sparse or contiguous: its operations for clients, and a canvas for its initial content.
  */
 import type { DeviceInit } from '../api/device.js'
 import { ZERO } from '../api/device.js'
@@ -9,38 +8,38 @@ import type { MaybePromise } from '../api/maybe.js'
 import { inPieces, inTurns } from '../api/turns.js'
 import { SparseArray } from './sparse-array.js'
 
-/** What content is painted on, one call after the other. Offsets and lengths are bytes. */
+/** Operations for painting content, called one after the other. Offsets and lengths are bytes. */
 export interface Canvas {
   write(offset: number, data: Uint8Array): void
   zero(offset: number, length: number): MaybePromise<void>
-  /** Copies bytes to where all is zero still. The two ranges have nothing in common. */
+  /** Copies bytes to a range that is still all zero. The two ranges do not overlap. */
   copy(from: number, to: number, length: number): MaybePromise<void>
 }
 
 export interface RamDisk {
   readonly canvas: Canvas
-  /** A device of all clients, but for its size: what it can, and how. */
+  /** The device for all clients, without its size. */
   readonly operations: Omit<DeviceInit, 'size'>
 }
 
-/** As nbdkit's allocators: memory for what is written, or all of it at once. */
+/** nbdkit's allocators: memory for written parts, or all memory at once. */
 export const allocators = ['sparse', 'malloc'] as const
 
-/** @throws ConfigError that names the plugin, when `malloc` cannot have so much. */
+/** @throws ConfigError that names the plugin, when `malloc` cannot allocate the size. */
 export function ramDisk(plugin: string, size: number, allocator: (typeof allocators)[number]): RamDisk {
   return allocator === 'malloc' ? flatDisk(reserve(plugin, size)) : sparseDisk(size)
 }
 
-/** Nothing is ever durable, so all of it is as durable as it gets. */
+/** Nothing in memory is ever durable, so a flush has nothing to do. */
 const common = {
   can: { multiConn: true, fua: 'native', fastZero: true },
   flush() {},
   cache() {},
 } as const
 
-/** So many are zeroed or copied in a row, in bytes: up to 0.2 ms. */
+/** Bytes zeroed or copied in a row: up to 0.2 ms. */
 const pieceBytes = 256 * 1024
-/** So many are written in a row: a segment of the sparse array. */
+/** Bytes written in a row: a segment of the sparse array. */
 const writtenBytes = 2 ** 20
 
 function sparseDisk(size: number): RamDisk {
@@ -58,7 +57,7 @@ function sparseDisk(size: number): RamDisk {
   function* copyPieces(from: number, to: number, length: number): Generator<void> {
     let at = 0
     for (const extent of array.extents(from, length)) {
-      // What the extent says was said before this copy wrote anything: the ranges have nothing in common.
+      // The extent was read before this copy wrote anything, which is safe because the ranges do not overlap.
       const end = at + extent.length
       if (extent.type & ZERO) at = end
       for (; at < end; at = Math.min(end, at + pieceBytes)) {
@@ -87,8 +86,8 @@ function sparseDisk(size: number): RamDisk {
 }
 
 /**
- * A large write into memory that was never touched takes the system as long as it takes to find some. A lent
- * window is no longer than a piece: it is written whole.
+ * Splits large writes, because the system needs time to find memory that was never touched. A lent window is
+ * no longer than a piece, so it is written whole.
  */
 function writeInPieces(write: Canvas['write']): NonNullable<DeviceInit['write']> {
   return (offset, data) =>
@@ -98,13 +97,13 @@ function writeInPieces(write: Canvas['write']): NonNullable<DeviceInit['write']>
 }
 
 /**
- * One stretch of memory, all of it data. It has no window: memory for a write that is to come would have to
- * lie beside it, and be copied after all.
+ * A disk in one stretch of memory, all of it data. It has no window: memory for a future write would have to
+ * lie elsewhere, and the data would be copied after all.
  */
 export function flatDisk(memory: ArrayBuffer): RamDisk {
   const view = (offset: number, length: number) => new Uint8Array(memory, offset, length)
   const write = (offset: number, data: Uint8Array) => view(offset, data.length).set(data)
-  // To fill 1 GiB takes a second where the system has yet to find memory for it.
+  // Filling 1 GiB takes a second where the system still has to find the memory.
   const zero = (offset: number, length: number) =>
     inPieces(offset, length, pieceBytes, (at, bytes) => void view(at, bytes).fill(0))
   const copy = (from: number, to: number, length: number) =>

@@ -1,19 +1,19 @@
 import { spawn } from './spawn.js'
 import { expectProgram, started } from './started.js'
 
-/** How a script ended: by itself with a status, or by a signal. */
+/** How a script ended: with an exit status, or by a signal. */
 export interface ScriptEnd {
   readonly status: number | null
   readonly signal: NodeJS.Signals | null
 }
 
 /**
- * Runs a script of the user's with the shell, beside everything else. It has nothing to read, and what it
- * prints goes to standard error: standard output may be a client's connection. It ends with us at the latest,
- * with what it has started.
+ * Runs a user's script with the shell, in the background. The script has no input, and its output goes to
+ * standard error, because standard output may be a client's connection. It ends with this process at the
+ * latest, along with everything it started.
  *
- * @param variables what it finds in its environment; undefined takes a variable away.
- * @returns how it ended; rejects when it could not be started.
+ * @param variables set in the script's environment; undefined removes a variable.
+ * @returns how the script ended; rejects when it could not be started.
  * @example const { status } = await runScript('test -e "$file"', { file: '/tmp/stop' })
  */
 export function runScript(

@@ -1,11 +1,14 @@
-/** An AbortSignal whose listeners may throw: else Node ends the program for what a layer does there. */
+/**
+ * An AbortSignal whose listeners may throw. With a plain one, Node ends the program when a layer's listener
+ * throws.
+ */
 
 type Listener = ((event: Event) => unknown) | { handleEvent(event: Event): unknown } | null | undefined
 type Listen = (type: string, listener: Listener, options?: unknown) => void
 
 /**
- * Makes the controller of a signal that layers listen to. What a listener throws is given to `failed`, and so
- * is what the Promise that a listener returns rejects with.
+ * Makes the controller of a signal that layers listen to. Passes exceptions of a listener to `failed`, and
+ * also the rejection of a Promise that a listener returns.
  */
 export function safeController(failed: (error: unknown) => void): AbortController {
   const controller = new AbortController()

@@ -4,21 +4,21 @@ import { Bitmap } from './bitmap.js'
 import type { MemoryAdvice } from './give-back.js'
 
 /**
- * Memory is given back, and exchanged, by units of so many pages, 64 KiB: a call for a single page costs 2 us
- * and a page fault at its next write, to fill it with zeroes 0.2 us.
+ * Memory is given back and exchanged in units of this many pages, 64 KiB. A call for a single page costs 2
+ * us, plus a page fault at the next write; filling the page with zeroes costs 0.2 us.
  */
 export const unitPages = 16
 
-/** A stretch of a sparse array that has memory, with a note of which pages of it are written. */
+/** A stretch of a sparse array that has memory, with a record of its written pages. */
 export class Segment {
-  /** By page. What is not written is zero, and takes no memory, or less than a unit. */
+  /** By page. Unwritten pages are zero and take no memory, or less than a unit. */
   readonly written: Bitmap
-  /** By unit: a view of its memory was given to a reader, who may hold it for as long as a client is slow. */
+  /** By unit: a reader was given a view of its memory, and may hold it for as long as a client is slow. */
   readonly #shown: Bitmap
   #bytes: Uint8Array
   /**
-   * By unit: in which memory, exchanged for that of `#bytes`, the unit lies, and where. Views of each unit
-   * would be objects enough to keep the garbage collector busy.
+   * By unit: the memory that was exchanged for that of `#bytes`, and the unit's position in it. Keeping a
+   * view of each unit would make enough objects to keep the garbage collector busy.
    */
   #holders: (Uint8Array | undefined)[] | undefined
   #starts: number[] = []
@@ -28,7 +28,7 @@ export class Segment {
   readonly #unitBytes: number
   readonly #advice: MemoryAdvice | undefined
 
-  /** @param bytes Zeroes. @param blankPage A page of zeroes, which may be shared. */
+  /** @param bytes zeroes. @param blankPage a page of zeroes, which may be shared. */
   constructor(bytes: Uint8Array, blankPage: Uint8Array, advice: MemoryAdvice | undefined) {
     this.#bytes = bytes
     this.#blankPage = blankPage
@@ -70,9 +70,9 @@ export class Segment {
   }
 
   /**
-   * Writes whole units by taking over `memory` that holds them. Returns the memory that they were in, which
-   * nobody uses any more. Undefined: nothing was done, as a reader may still use that memory, or it lies here
-   * and there.
+   * Writes whole units by taking over `memory`, which holds them. Returns their former memory, which is then
+   * unused. Returns undefined, having done nothing, where a reader may still use the former memory, or where
+   * that memory is not contiguous.
    */
   exchange(start: number, memory: Uint8Array): Uint8Array | undefined {
     const first = start >>> this.#unitBits
@@ -106,7 +106,7 @@ export class Segment {
   }
 
   /**
-   * Gives all of the memory back. What readers still hold of it turns to zeroes, or stays until they are
+   * Gives all of the memory back. Parts that readers still hold turn to zeroes, or stay until the readers are
    * done.
    */
   drop(): void {
@@ -117,12 +117,12 @@ export class Segment {
     const { written } = this
     let cleared = false
     for (let page = from >>> this.#pageBits; page < this.#pagesTo(to); page++) {
-      // To fill what is zero already would take memory for it.
+      // Filling zeroes again would take memory.
       if (!written.has(page)) continue
       const start = page << this.#pageBits
       const bytes = this.#inOneUnit(start, start + this.#blankPage.length)
       bytes?.fill(0, Math.max(0, from - start), Math.max(0, to - start))
-      // Zeroed sector by sector, a page is blank in the end.
+      // A page that is zeroed sector by sector is blank in the end.
       if (!bytes || Buffer.compare(bytes, this.#blankPage) !== 0) continue
       written.clear(page, page + 1)
       cleared = true
@@ -146,7 +146,7 @@ export class Segment {
     written.clear(firstPage, endPage)
   }
 
-  /** False: not all of it. What was given back is zero. */
+  /** Returns false where not all memory was given back. The part given back is zero. */
   #giveBack(firstPage: number, endPage: number): boolean {
     const advice = this.#advice
     if (!advice) return false
@@ -154,7 +154,7 @@ export class Segment {
     return pieces.every((piece) => advice.giveBack(piece))
   }
 
-  /** The very memory that was exchanged for units from this one on, where they are still all in it. */
+  /** The memory that was exchanged for the units from `first` on, where it still holds all of them. */
   #holderOf(first: number, length: number): Uint8Array | undefined {
     const holder = this.#holders?.[first]
     if (holder?.length !== length) return undefined
@@ -163,7 +163,7 @@ export class Segment {
     return holder
   }
 
-  /** Undefined where a range goes beyond a unit, and units were exchanged. */
+  /** Undefined where units were exchanged and a range spans more than one. */
   #inOneUnit(from: number, to: number): Uint8Array | undefined {
     if (this.#holders === undefined) return this.#bytes.subarray(from, to)
     const unit = from >>> this.#unitBits
@@ -173,13 +173,13 @@ export class Segment {
     return (holder ?? this.#bytes).subarray(from + moved, to + moved)
   }
 
-  /** Undefined where a range lies here and there. */
+  /** Undefined where a range is not contiguous. */
   #onePiece(from: number, to: number): Uint8Array | undefined {
     const pieces = this.#pieces(from, to)
     return pieces.length === 1 ? pieces[0] : undefined
   }
 
-  /** The memory of a range, from one place where it lies together to the next. */
+  /** The memory of a range, as contiguous pieces. */
   #pieces(from: number, to: number): Uint8Array[] {
     if (this.#holders === undefined) return [this.#bytes.subarray(from, to)]
     const pieces: Uint8Array[] = []
@@ -199,12 +199,12 @@ export class Segment {
     return pieces
   }
 
-  /** Where a unit begins in the memory that it is in. */
+  /** The position of a unit in its memory. */
   #place(unit: number): number {
     return this.#holders?.[unit] === undefined ? unit * this.#unitBytes : (this.#starts[unit] ?? 0)
   }
 
-  /** How many pages the first `length` bytes lie in. */
+  /** The number of pages that the first `length` bytes take. */
   #pagesTo(length: number): number {
     return (length + this.#blankPage.length - 1) >>> this.#pageBits
   }

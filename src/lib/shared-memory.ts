@@ -1,6 +1,6 @@
 /**
- * Memory that several threads of this process see, through the optional package koffi. A SharedArrayBuffer
- * would do too, but to copy 4 KiB to it or from it takes twice the time.
+ * Memory shared by several threads of this process, through the optional package koffi. A SharedArrayBuffer
+ * would also work, but copying 4 KiB to or from it takes twice as long.
  */
 import { constants } from 'node:buffer'
 import { createRequire } from 'node:module'
@@ -8,13 +8,13 @@ import { ConfigError, messageOf } from '../api/errors.js'
 
 type Koffi = typeof import('koffi')
 
-/** Numbers from the kernel's mman-common.h and mman.h, the same on every processor that Node runs on. */
+/** Constants of the kernel's mman-common.h and mman.h, the same on every processor that Node runs on. */
 const PROT_READ_WRITE = 3
 const MAP_PRIVATE_ANONYMOUS = 0x22
 const MAP_NORESERVE = 0x4000
 const MAP_FAILED = 2n ** 64n - 1n
 
-/** What another thread needs to see the memory: it can be sent there. It is never given back. */
+/** A reference to the memory that can be sent to another thread. The memory is never freed. */
 export interface SharedMemory {
   readonly address: bigint
   /** In bytes. */
@@ -22,9 +22,9 @@ export interface SharedMemory {
 }
 
 /**
- * Reserves zeroes. They take up memory when they are touched, and not before.
+ * Reserves zeroed memory, which is taken only when touched.
  *
- * @throws ConfigError where there is no koffi, or not so much can be had.
+ * @throws ConfigError without koffi, or where so much memory is not available.
  */
 export function reserveShared(length: number): SharedMemory {
   if (length > constants.MAX_LENGTH)
@@ -41,7 +41,7 @@ export function reserveShared(length: number): SharedMemory {
   return { address, length }
 }
 
-/** The memory in this thread. */
+/** Maps the memory into this thread. */
 export function openShared({ address, length }: SharedMemory): ArrayBuffer {
   return length === 0 ? new ArrayBuffer(0) : load().view(address, length)
 }

@@ -1,5 +1,5 @@
 /**
- * Quotes a word for any POSIX shell: as it is where that is safe, else within double quotes.
+ * Quotes a word for any POSIX shell: unchanged where that is safe, else in double quotes.
  *
  * @example shellQuote('two words') // '"two words"'
  */
@@ -9,8 +9,8 @@ export function shellQuote(text: string): string {
 }
 
 /**
- * The same for a log: always on one line, and harmless to a terminal. Text with control characters is quoted
- * as `$'…'`, each of them in octal, as bash, ksh, zsh and POSIX 2024 read it.
+ * Quotes a word for a log: always on one line, and harmless to a terminal. Text with control characters is
+ * quoted as `$'…'`, each of them in octal, which bash, ksh, zsh and POSIX 2024 can read.
  */
 export function shellQuoteLine(text: string): string {
   if (!/[\p{Cc}\u2028\u2029]/u.test(text)) return shellQuote(text)

@@ -2,9 +2,9 @@ import type { Connection } from '../api/connection.js'
 import { NbdError } from '../api/errors.js'
 
 /**
- * Resolves after `ms`, rounded up to whole milliseconds, or sooner: when `stopping` fires, or when the client
- * is gone or asks no more. Nobody waits then for a delay that no longer matters, and the caller goes on at
- * once. Where the client was dropped it rejects with ESHUTDOWN: the result would be thrown away.
+ * Resolves after `ms`, rounded up to whole milliseconds. Resolves sooner when `stopping` fires, or when the
+ * client is gone or will send no more requests, so that the caller does not wait for a delay that no longer
+ * matters. Rejects with ESHUTDOWN where the client was dropped, because the result would be discarded.
  *
  * @example await sleep(5, request.connection, server.stopping)
  */
@@ -36,7 +36,7 @@ interface Sleepers {
 }
 
 /**
- * Those who sleep on a signal share one listener: a server has many requests in flight, and one `stopping`.
+ * Sleepers on the same signal share one listener: a server has many requests in flight and one `stopping`.
  */
 const sleepersOn = new WeakMap<AbortSignal, Sleepers>()
 

@@ -6,7 +6,7 @@ import memory from '../plugins/memory/memory.js'
 import { deviceContract, openDevice } from '../testing/index.js'
 import { type Range, slice } from './slice.js'
 
-/** A device that tells how its operations were called. */
+/** A device that records the calls of its operations. */
 function recorder(calls: unknown[][]) {
   const note =
     <R>(name: string, result: (...args: never[]) => R) =>
@@ -36,7 +36,7 @@ function recorder(calls: unknown[][]) {
   })()
 }
 
-/** The device behind a filter that does nothing else. */
+/** The device behind a filter that only slices. */
 function sliced(range: Range, below: Layer<'plugin'> = recorder([])): Promise<Device> {
   const filter = defineFilter({
     name: 'part',

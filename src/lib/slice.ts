@@ -8,8 +8,8 @@ export interface Range {
 }
 
 /**
- * The device that begins `offset` bytes into another and has `size` bytes. Every operation is moved, `window`
- * and the metadata contexts too. For partitions, members of archives, disks in disks.
+ * Returns a device of `size` bytes that begins `offset` bytes into another. All operations are shifted,
+ * including `window` and the metadata contexts. For partitions, members of archives, disks in disks.
  *
  * @throws RangeError where the range does not lie in the device.
  * @example slice(await next(request), { offset: 2048 * 512, size: 2 ** 30 })

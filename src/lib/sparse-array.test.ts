@@ -10,7 +10,7 @@ import type { MemoryAdvice } from './give-back.js'
 import { SparseArray, type SparseArrayOptions } from './sparse-array.js'
 
 const none = () => undefined
-/** Does to small ranges what Linux does to whole pages, and notes it. */
+/** Does to small ranges what Linux does to whole pages, and records it. */
 function fakeAdvice(calls: string[] = []): () => MemoryAdvice {
   const advice: MemoryAdvice = {
     address: () => 40,

@@ -9,15 +9,16 @@ import { Segment, unitPages } from './segment.js'
 import { Staging } from './staging.js'
 
 /**
- * A segment is what one look-up finds and one view covers. Longer ones were no faster (1 MiB writes over 1
- * GiB), and cost more where little is written here and there: 12 us for 4 KiB in a new segment of 1 MiB, 100
- * in one of 4 MiB.
+ * The size of a segment, which one look-up finds and one view covers. Longer segments were no faster (1 MiB
+ * writes over 1 GiB), and cost more for scattered small writes: 4 KiB in a new segment takes 12 us at 1 MiB,
+ * 100 us at 4 MiB.
  */
 const defaultSegmentBytes = 1024 * 1024
-/** The operating system gives memory by the page, and extents are told by it. */
+/** The operating system allocates memory by the page, and extents are reported by the page. */
 const defaultPageBytes = 4096
 /**
- * In a range of more segments (4 GiB) the next one is looked up in a sorted list, not tried number by number.
+ * In a range of more segments than this (4 GiB), the next one is looked up in a sorted list instead of by
+ * number.
  */
 const walkMax = 4096
 
@@ -29,8 +30,9 @@ export interface SparseArrayOptions extends Partial<Pick<ArenaOptions, 'slabByte
 }
 
 /**
- * The bytes of a disk of any size, in memory. What was never written, and what was zeroed since, takes none.
- * Offsets and lengths are bytes within the disk, a length is above zero: the caller has seen to that.
+ * The content of a disk of any size, in memory. Ranges that were never written, or zeroed since, take no
+ * memory. Offsets and lengths are bytes within the disk, and a length is above zero: the caller has to ensure
+ * that.
  */
 export class SparseArray {
   readonly #segmentBytes: number
@@ -39,10 +41,10 @@ export class SparseArray {
   readonly #arena: Arena
   readonly #staging: Staging
   readonly #segments = new Map<number, Segment>()
-  /** The numbers of the segments in order: made when needed, forgotten when they change. */
+  /** The sorted numbers of the segments. Made on demand, and dropped when segments change. */
   #sorted: Float64Array | undefined
 
-  /** @param size Of the disk, in bytes: a small one reserves little. */
+  /** @param size the size of the disk, in bytes. A small disk reserves little. */
   constructor(size: number, options: SparseArrayOptions = {}) {
     const { segmentBytes = defaultSegmentBytes, pageBytes = defaultPageBytes } = options
     const { advice = memoryAdvice, allocate = (length) => new ArrayBuffer(length) } = options
@@ -57,12 +59,12 @@ export class SparseArray {
     this.#staging = new Staging(unitPages * pageBytes, () => this.#arena.take())
   }
 
-  /** How many segments hold anything. */
+  /** The number of segments that hold data. */
   get segments(): number {
     return this.#segments.size
   }
 
-  /** Views of the array's own memory, which later writes change, and of zeroes. */
+  /** Returns views of zeroes and of the array's own memory, which later writes change. */
   read(offset: number, length: number): Data {
     const parts: Uint8Array[] = []
     const end = offset + length
@@ -71,7 +73,7 @@ export class SparseArray {
       const start = at - index * this.#segmentBytes
       const piece = Math.min(end - at, this.#segmentBytes - start)
       const data = this.#segments.get(index)?.read(start, piece) ?? zeroes(piece)
-      // Most reads lie within one segment, and need no array.
+      // Most reads lie within one segment and need no array.
       if (piece === length) return data
       if (data instanceof Uint8Array) parts.push(data)
       else for (const part of data) parts.push(part)
@@ -80,7 +82,7 @@ export class SparseArray {
     }
   }
 
-  /** @throws NbdError ENOSPC when there is no memory for it. A part of it may be written then. */
+  /** @throws NbdError ENOSPC when there is no memory. Part of the data may have been written. */
   write(offset: number, data: Uint8Array): void {
     if (this.#staging.isLent(data) && this.#takeOver(offset, data)) return
     for (let done = 0; done < data.length; ) {
@@ -94,15 +96,15 @@ export class SparseArray {
   }
 
   /**
-   * Memory for a write that is to come, beside the array, which stays as it is until `write` is called with
-   * this very view. Undefined where the range is not made of whole units within one segment, or too much is
-   * lent already: such a write is copied.
+   * Lends memory for a future write. The array stays unchanged until `write` is called with this very view.
+   * Returns undefined where the range is not made of whole units within one segment, or too much memory is
+   * lent: such a write is copied.
    */
   window(offset: number, length: number): Uint8Array | undefined {
     return this.#fits(offset, length) ? this.#staging.lend(length) : undefined
   }
 
-  /** A window is used no more, whether it was written or not. */
+  /** Ends the use of a window, whether it was written or not. */
   release(window: Uint8Array): void {
     this.#staging.takeBack(window)
   }
@@ -112,7 +114,10 @@ export class SparseArray {
     return start % (unitPages * this.#blankPage.length) === 0 && start + length <= this.#segmentBytes
   }
 
-  /** Makes a window a part of the array, in exchange for the memory there. False: it must be copied. */
+  /**
+   * Makes a window part of the array, in exchange for the memory there. Returns false where the data must be
+   * copied.
+   */
   #takeOver(offset: number, window: Uint8Array): boolean {
     if (!this.#fits(offset, window.length)) return false
     const index = Math.floor(offset / this.#segmentBytes)
@@ -144,8 +149,8 @@ export class SparseArray {
   }
 
   /**
-   * Makes a range zero. Of each 64 KiB in which nothing is written any more, the memory is given back. Others
-   * are let in where that takes long: what they write to the range meanwhile may stay, or be zeroed too.
+   * Zeroes a range. Gives back the memory of each 64 KiB that holds no written data. A long range yields to
+   * other work: data written to the range meanwhile may stay, or be zeroed too.
    */
   zero(offset: number, length: number): MaybePromise<void> {
     const first = Math.floor(offset / this.#segmentBytes)
@@ -167,7 +172,7 @@ export class SparseArray {
     })
   }
 
-  /** What of a range lies in one segment. */
+  /** Zeroes the part of a range that lies in one segment. */
   #zeroSegment(index: number, offset: number, length: number): void {
     const segment = this.#segments.get(index)
     if (!segment) return
@@ -181,7 +186,7 @@ export class SparseArray {
     this.#sorted = undefined
   }
 
-  /** Written pages are data; all else is a hole that reads as zeroes. Runs are found as they are taken. */
+  /** Written pages are data. The rest is a hole that reads as zeroes. Runs are found lazily. */
   *extents(offset: number, length: number): Generator<Extent> {
     const end = offset + length
     for (let at = offset; at < end; ) {
@@ -194,7 +199,7 @@ export class SparseArray {
     }
   }
 
-  /** Where the run ends that a page of a segment belongs to: at `end`, or before. */
+  /** The end of the run that a page belongs to, at most `end`. */
   #runEnd(index: number, page: number, isData: boolean, end: number): number {
     const last = Math.floor((end - 1) / this.#segmentBytes)
     for (let at = index, from = page; at <= last; from = 0) {

@@ -1,13 +1,13 @@
 /**
- * Starts other programs, as `spawn` of Node does, with all their bytes: Node encodes words and variables as
- * UTF-8, and so changes what is not. Where there is such a word, a shell makes it of octal numbers and
- * becomes the program.
+ * Starts other programs as Node's `spawn` does, but keeps all bytes of words and variables. Node encodes them
+ * as UTF-8, which changes other bytes. Where there are such bytes, a shell builds the words from octal
+ * numbers and then becomes the program.
  */
 import { type ChildProcess, type SpawnOptions, spawn as spawnUtf8 } from 'node:child_process'
 import { bytesOfText, isUtf8 } from '../api/byte-text.js'
 import { bytesOfEnvironment } from './environment.js'
 
-/** @param args may be texts that stand for other bytes (api/byte-text.ts), and so may `env` be. */
+/** @param args may contain bytes outside UTF-8, as texts (api/byte-text.ts). So may `options.env`. */
 export function spawn(file: string, args: readonly string[], options: SpawnOptions): ChildProcess {
   const pairs = bytesOfEnvironment(options.env ?? process.env)
   const plain = pairs.filter((pair) => pair.every(isUtf8))
@@ -21,7 +21,7 @@ export function spawn(file: string, args: readonly string[], options: SpawnOptio
   return spawnUtf8('/bin/sh', ['-c', script, ...[file, ...args].filter(isUtf8)], { ...options, env })
 }
 
-/** The words that are UTF-8 are the arguments of the script, from `$0` on. */
+/** The words in UTF-8 are the arguments of the script, from `$0` on. */
 function restoring(words: readonly string[], variables: readonly (readonly [string, string])[]): string {
   const lines: string[] = []
   let plain = 0
@@ -30,13 +30,15 @@ function restoring(words: readonly string[], variables: readonly (readonly [stri
     lines.push(assignment(`nbdkit_ts_${index}`, word))
     return `"$nbdkit_ts_${index}"`
   })
-  // A name that no shell takes has no way through one: the program goes without it.
+  // A name that no shell accepts cannot be passed on: the program starts without the variable.
   for (const [name, value] of variables)
     if (/^[a-z_]\w*$/i.test(name)) lines.push(assignment(name, value), `export ${name}`)
   return [...lines, `exec ${own.join(' ')}`].join('\n')
 }
 
-/** What is substituted loses the newlines at its end, so there is a dot behind them. */
+/**
+ * Command substitution strips newlines at the end, so the text ends with a dot, which is removed afterwards.
+ */
 function assignment(name: string, text: string): string {
   const octal = Array.from(bytesOfText(text), (byte) => `\\${byte.toString(8).padStart(3, '0')}`)
   return `${name}=$(printf '${octal.join('')}.'); ${name}=\${${name}%.}`

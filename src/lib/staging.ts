@@ -1,31 +1,31 @@
-/** Memory beside a disk, lent for writes whose bytes are still on their way. */
+/** Memory beside a disk, lent for writes whose bytes are still arriving. */
 
 /**
- * Pieces of each size that may be there: so many large writes of that size may arrive at once without a copy.
- * With all sizes in use they hold 15.5 MiB.
+ * The most pieces of each size: this many large writes of that size can arrive at once without a copy. With
+ * all sizes in use, the pieces hold 15.5 MiB.
  */
 const piecesMax = 8
 
 /**
- * Lends pieces of memory whose length is a unit, or twice as much, and so on. Nothing of a disk lies in a
- * piece, so a piece that comes back may be lent again, whatever was received into it.
+ * Lends pieces of memory. Their length is a unit times a power of two. No disk data lies in a piece, so a
+ * returned piece may be lent again, whatever was received into it.
  */
 export class Staging {
   readonly #unitBytes: number
   readonly #take: () => Uint8Array
-  /** By size: the pieces that wait, and how many there are with those that are lent. */
+  /** By size: the free pieces, and the number of pieces made, free or lent. */
   readonly #free: Uint8Array[][] = []
   readonly #made: number[] = []
   readonly #lent = new Set<Uint8Array>()
   #rest: Uint8Array = new Uint8Array(0)
 
-  /** @param take Gives fresh memory of many units, or throws a RangeError. */
+  /** @param take returns fresh memory of many units, or throws a RangeError. */
   constructor(unitBytes: number, take: () => Uint8Array) {
     this.#unitBytes = unitBytes
     this.#take = take
   }
 
-  /** Undefined where the length is none of ours, or as many pieces are lent as may be. */
+  /** Undefined for a length that is no piece size, or when all pieces of the size are lent. */
   lend(length: number): Uint8Array | undefined {
     const size = Math.log2(length / this.#unitBytes)
     if (size < 0 || !Number.isInteger(size)) return undefined
@@ -38,7 +38,7 @@ export class Staging {
     return this.#lent.size > 0 && this.#lent.has(piece)
   }
 
-  /** Takes back what is lent; other memory of the same length where the disk has kept the piece. */
+  /** Takes back a lent piece, or other memory of the same length where the disk has kept the piece. */
   takeBack(piece: Uint8Array, inItsPlace = piece): void {
     if (!this.#lent.delete(piece)) return
     const size = Math.log2(piece.length / this.#unitBytes)
@@ -50,10 +50,10 @@ export class Staging {
     const made = this.#made[size] ?? 0
     if (made === piecesMax) return undefined
     try {
-      // What is left of the last is small, and untouched memory: nothing is lost.
+      // The rest of the last allocation is small and untouched: nothing is lost.
       if (this.#rest.length < length) this.#rest = this.#take()
     } catch (error) {
-      // The write that follows has no need of this memory, and says so where it needs more itself.
+      // The write that follows does not need this memory. It fails by itself where it needs more.
       if (error instanceof RangeError) return undefined
       throw error
     }

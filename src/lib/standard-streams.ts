@@ -1,12 +1,12 @@
-/** Standard output and error, which nobody may be reading. */
+/** Standard output and error, which may have no reader. */
 import { LineWriter, type Outlet } from './line-writer.js'
 import { outletTo } from './outlet.js'
 
 const writers = new Map<1 | 2, LineWriter>()
-/** What is left when the process ends has so many ms. */
+/** Time to write the remaining lines when the process ends, in ms. */
 const lastMs = 1000
 
-/** Writes at once, and waits for nobody: lines that nobody takes are dropped in the end, and counted. */
+/** Writes at once without waiting. Lines that are not read are finally dropped and counted. */
 export function writeStandard(fd: 1 | 2, text: string | Uint8Array): void {
   let writer = writers.get(fd)
   if (writer === undefined) {
@@ -17,12 +17,14 @@ export function writeStandard(fd: 1 | 2, text: string | Uint8Array): void {
   writer.write(text)
 }
 
-/** How lines that were dropped are told of. */
+/** The message about dropped lines. */
 export function droppedLines(lines: number): string {
   return `${lines} ${lines === 1 ? 'line was' : 'lines were'} dropped: nobody has read what was written before`
 }
 
-/** Before the descriptors become other files: what waits is given a moment, and our own copies are closed. */
+/**
+ * Called before the descriptors become other files: gives waiting lines a moment, and closes our own copies.
+ */
 export function endStandard(): void {
   for (const writer of writers.values()) {
     writer.flush(lastMs)
@@ -31,7 +33,7 @@ export function endStandard(): void {
   writers.clear()
 }
 
-/** A descriptor that is not open has nobody who could read. */
+/** A closed descriptor has no reader. */
 function outletOf(fd: number): Outlet {
   try {
     return outletTo(fd)

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A sleep that no other process is called like. */
+/** A sleep command line that no other process has. */
 let last = 0
 const newSleep = () => `sleep ${process.pid}${++last}.25`
 
@@ -20,7 +20,7 @@ async function becomes(running: boolean, command: string): Promise<void> {
   }
 }
 
-/** A Node that runs a script of the shell as ours do. */
+/** A Node process that runs a shell script as ours do. */
 function starter(script: string, then = ''): ChildProcess {
   const module = new URL('run-script.js', import.meta.url).href
   const program = `import { runScript } from ${JSON.stringify(module)}

@@ -1,15 +1,15 @@
 /**
- * Programs that were started, each as the leader of a process group of its own (`detached`): none of them,
- * and nothing that they have started, outlives us.
+ * Programs that were started, each as the leader of its own process group (`detached`). Neither they nor
+ * anything they started outlives this process.
  */
 import type { ChildProcess } from 'node:child_process'
 import { Watchdog } from './watchdog.js'
 
-/** The groups that may have a process in them. */
+/** Groups that may contain a process. */
 const running = new Set<number>()
-/** Those whose leader has ended, and which were not empty then. */
+/** Groups whose leader has ended, but which were not empty then. */
 const left = new Set<number>()
-/** How often it is looked whether what was left has ended, in ms. */
+/** Time between two checks of the groups that were left, in ms. */
 const lookMs = 1000
 
 let watchdog: Watchdog | undefined
@@ -20,14 +20,17 @@ process.on('exit', () => {
 })
 
 /**
- * Call before a program is started: to start the watchdog takes so long that a program could be left behind
- * meanwhile.
+ * Starts the watchdog. Call this before starting a program: the watchdog starts so slowly that the program
+ * could be left behind meanwhile.
  */
 export function expectProgram(): void {
   watchdog ??= new Watchdog()
 }
 
-/** Sees to it that a program ends with us, at the latest. Call what it gives when it has ended. */
+/**
+ * Ensures that a program ends with this process at the latest. Call the returned function when the program
+ * has ended.
+ */
 export function started({ pid: group }: ChildProcess): () => void {
   if (group === undefined) return () => {}
   running.add(group)
@@ -39,7 +42,7 @@ export function started({ pid: group }: ChildProcess): () => void {
   }
 }
 
-/** Kills a program, and what it has started. */
+/** Kills a program and everything it started. */
 export function killGroup({ pid: group }: ChildProcess): void {
   if (group !== undefined) kill(group)
 }
@@ -48,11 +51,11 @@ function kill(group: number): void {
   try {
     process.kill(-group, 'SIGKILL')
   } catch {
-    // It has ended already.
+    // The group has ended already.
   }
 }
 
-/** The number of a group is no other's before it is empty. */
+/** The number of a group is not reused before the group is empty. */
 function isEmpty(group: number): boolean {
   try {
     process.kill(-group, 0)
@@ -68,7 +71,7 @@ function forget(group: number): void {
   watchdog?.forget(group)
 }
 
-/** A script may leave something in the background. It is looked at until it has ended. */
+/** A script may leave a process in the background. Its group is checked until it is empty. */
 function leave(group: number): void {
   left.add(group)
   looking ??= setInterval(() => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { utf8Variable } from './environment.js'
 
-/** An empty directory, which only we may look into. It is gone when the process ends, however it does. */
+/** An empty directory that only we can read. It is removed when the process ends. */
 export interface TemporaryDirectory {
   readonly path: string
   remove(): void

@@ -1,10 +1,10 @@
-/** A process that kills what we have started when we are gone, however we end: also by SIGKILL. */
+/** A process that kills the programs we started when we are gone, even after a SIGKILL. */
 import { spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 
 /**
- * It is told which process groups there are, in lines, and finds the end of its input when we are gone. The
- * signals of a terminal do not concern it, and it is no child of ours: nobody waits for its end.
+ * The watchdog reads process groups, a line each, and its input ends when we are gone. It ignores the signals
+ * of a terminal, and is not our child, so its end is not waited for.
  */
 const script = `trap '' HUP INT QUIT TERM
 {
@@ -23,12 +23,12 @@ export class Watchdog {
 
   constructor() {
     const child = spawn('/bin/sh', ['-c', script], {
-      // It may stay for a moment when we are gone, and keeps nothing of ours open.
+      // It may outlive us for a moment, and must keep nothing of ours open.
       cwd: '/',
       detached: true,
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
     })
-    // Without it, an end by SIGKILL leaves processes behind: that is no reason to start none.
+    // Without the watchdog, an end by SIGKILL leaves processes behind. That is no reason to start none.
     child.on('error', () => {}).unref()
     const [, , , input] = child.stdio
     if (!(input instanceof Socket)) return

@@ -1,10 +1,10 @@
-/** Why a program cannot be started, in the words of whoever has to change that. */
+/** Explains why a program cannot be started, in terms of what the user has to change. */
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { messageOf } from '../api/errors.js'
 import { printableLine } from './printable.js'
 
-/** `error` is what starting `file` failed with. The system says no more than that something is not there. */
+/** `error` is the failure to start `file`. The system reports only that something does not exist. */
 export function whyNotRun(file: string, error: unknown): string {
   const { code } = error as NodeJS.ErrnoException
   const path = findProgram(file)
@@ -39,7 +39,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** The program that the first line of a script names. */
+/** The interpreter that the first line of a script names. */
 export function interpreterOf(path: string): string | undefined {
   const start = Buffer.alloc(256)
   try {

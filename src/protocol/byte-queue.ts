@@ -1,15 +1,15 @@
-/** A usual handshake, in bytes. */
+/** The size of a usual handshake, in bytes. */
 const usualBytes = 256
 
-/** Larger memory is given up as soon as all bytes in it were taken. */
+/** Memory larger than this is dropped as soon as all its bytes were taken. */
 const idleBytesMax = 4096
 
 const nothing = Buffer.alloc(0)
 
 /**
- * Bytes as they come, taken as they are needed: for the handshake, where messages are small and may wait.
- * Chunks are copied in, since the receive buffer is used again at once. What was copied in is never written
- * over, so that it is taken without another copy.
+ * Queue of received bytes for the handshake, where messages are small and may wait. Chunks are copied in,
+ * because the receive buffer is reused at once. The queue never overwrites copied bytes, so `take` needs no
+ * second copy.
  */
 export class ByteQueue {
   #memory = nothing
@@ -24,7 +24,7 @@ export class ByteQueue {
     return this.#end - this.#start
   }
 
-  /** True while somebody waits for bytes that have not come. */
+  /** True while a `take` waits for bytes that have not arrived. */
   get wanted(): boolean {
     return this.#taker !== undefined
   }
@@ -36,13 +36,13 @@ export class ByteQueue {
     this.#serve()
   }
 
-  /** No more will come: every `take` that cannot be served fails with `error`. */
+  /** No more bytes will come: every `take` that cannot be served rejects with `error`. */
   end(error: Error): void {
     this.#ended ??= error
     this.#serve()
   }
 
-  /** Resolves with the next `length` bytes when they are there. One at a time. */
+  /** Resolves with the next `length` bytes once they have arrived. Allows one call at a time. */
   take(length: number): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       this.#wanted = length
@@ -51,10 +51,10 @@ export class ByteQueue {
     })
   }
 
-  /** All that is held, at once. */
+  /** Returns all bytes held. */
   takeRest(): Buffer {
     const rest = this.#cut(this.length)
-    // A connection outlives its handshake.
+    // The connection outlives its handshake: free the memory.
     this.#memory = nothing
     this.#start = this.#end = 0
     return rest
@@ -75,7 +75,7 @@ export class ByteQueue {
   #cut(length: number): Buffer {
     const bytes = this.#memory.subarray(this.#start, this.#start + length)
     this.#start += length
-    // Who took all of it holds the only view: what waits for the next bytes should cost nothing.
+    // The caller now holds the only view. An empty queue should hold no large memory.
     if (this.#start === this.#end && this.#memory.length > idleBytesMax) {
       this.#memory = nothing
       this.#start = this.#end = 0
@@ -83,7 +83,7 @@ export class ByteQueue {
     return bytes
   }
 
-  /** Where there is no room, new memory: twice as much, so that single bytes cost little. */
+  /** Makes room, in new memory where needed: twice the size, so that single bytes cost little. */
   #makeRoom(length: number): void {
     if (this.#end + length <= this.#memory.length) return
     const held = this.#memory.subarray(this.#start, this.#end)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { getString, getUint64, setUint64, stringBytes, toNumber, viewOf } from './bytes.js'
 
-/** What `getUint64` makes of a field given in hex. */
+/** The result of `getUint64` for a field given in hex. */
 function uint64(hex: string): number {
   return getUint64(viewOf(Buffer.from(hex, 'hex')), 0)
 }

@@ -1,8 +1,8 @@
-/** 64-bit fields as numbers: exact up to 2^53 - 1, and recognisably too large beyond. */
+/** 64-bit fields as numbers: exact up to 2^53 - 1, recognisably too large beyond. */
 
 /**
- * Reads an unsigned 64-bit field. A value that a number cannot hold exactly is given as Infinity, never
- * rounded.
+ * Reads an unsigned 64-bit field. Returns Infinity for a value that a number cannot hold exactly, never a
+ * rounded value.
  */
 export function getUint64(view: DataView, at: number): number {
   return toNumber(view.getUint32(at), view.getUint32(at + 4))
@@ -23,7 +23,7 @@ export function viewOf(bytes: Uint8Array): DataView {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** A string of the spec: UTF-8 without NUL. Undefined where it is not. */
+/** Decodes a string of the spec: UTF-8 without NUL. Undefined for anything else. */
 export function getString(bytes: Uint8Array): string | undefined {
   if (bytes.includes(0)) return undefined
   try {
@@ -33,7 +33,7 @@ export function getString(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** As many whole characters of `text` as fit `max` bytes, in UTF-8, and none of them NUL. */
+/** Encodes as many whole characters of `text` in UTF-8 as fit `max` bytes. Each NUL becomes U+FFFD. */
 export function stringBytes(text: string, max: number): Uint8Array {
   const bytes = Buffer.from(text.replaceAll('\0', '\ufffd'))
   if (bytes.length <= max) return bytes

@@ -1,7 +1,7 @@
-/** NBD_* exactly as the NBD spec spells them, in its order. Section names are the spec's. */
+/** NBD_* constants, spelled and ordered as in the NBD spec. Section names are the spec's. */
 
-// "Oldstyle negotiation", "Newstyle negotiation". 64-bit magics are kept as two 32-bit halves: no BigInt on
-// any path.
+// "Oldstyle negotiation", "Newstyle negotiation". 64-bit magics are kept as two 32-bit halves, so that no
+// path needs BigInt.
 export const NBD_MAGIC = [0x4e42444d, 0x41474943] as const // NBDMAGIC
 export const NBD_CLISERV_MAGIC = [0x00004202, 0x81861253] as const
 export const NBD_IHAVEOPT = [0x49484156, 0x454f5054] as const // IHAVEOPT

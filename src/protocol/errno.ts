@@ -1,4 +1,4 @@
-/** From what was thrown to the number on the wire (NBD spec, "Error values"). */
+/** Maps exceptions to error numbers on the wire (NBD spec, "Error values"). */
 import {
   NBD_EINVAL,
   NBD_EIO,
@@ -10,7 +10,7 @@ import {
   NBD_ESHUTDOWN,
 } from './constants.js'
 
-/** Names of NBD errors, and of the system's errors that come near one of them. */
+/** Names of NBD errors, and of system errors that are close to one of them. */
 const errors: Readonly<Record<string, number>> = {
   EPERM: NBD_EPERM,
   EACCES: NBD_EPERM,
@@ -38,13 +38,13 @@ const names: Readonly<Record<number, string>> = {
   [NBD_ESHUTDOWN]: 'ESHUTDOWN',
 }
 
-/** The NBD error for anything that was thrown: by its `code` where it has one, else EIO. */
+/** The NBD error number for any thrown value: by its `code` where it has one, else EIO. */
 export function errorNumber(error: unknown): number {
   const code = codeOf(error)
   return (typeof code === 'string' && Object.hasOwn(errors, code) && errors[code]) || NBD_EIO
 }
 
-/** To read it may throw: a proxy that is revoked has no property. */
+/** Reading the property may throw: a revoked proxy has no properties. */
 function codeOf(error: unknown): unknown {
   try {
     return typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined

@@ -1,4 +1,6 @@
-/** Greeting, options, option replies and infos (NBD spec, "Handshake"): grammar above, code below. Pure. */
+/**
+ * Greeting, options, option replies and infos (NBD spec, "Handshake"). Each grammar is above its code. Pure.
+ */
 import { getString, setUint64, stringBytes, viewOf } from './bytes.js'
 import {
   NBD_CLISERV_MAGIC,
@@ -111,7 +113,7 @@ export function encodeMetaContext(id: number, name: string): Buffer {
   return Buffer.concat([bytes, stringBytes(name, stringBytesMax)])
 }
 
-/** A name as it came: the text, or what is wrong with it. */
+/** A received name: the text, or what is wrong with it. */
 export type Name = { readonly text: string } | { readonly wrong: string }
 
 export function decodeName(bytes: Uint8Array): Name {
@@ -140,7 +142,7 @@ export function decodeInfo(
   return { name: decodeName(data.subarray(4, 4 + nameLength)), requests }
 }
 
-/** `tooMany` is its own answer: the request is well formed, and larger than we take. */
+/** `tooMany` has a reply of its own: the request is well formed, but larger than we take. */
 export type MetaContextQuery =
   | { readonly name: Name; readonly queries: readonly Name[] }
   | { readonly wrong: string; readonly tooMany?: true }

@@ -1,4 +1,4 @@
-/** The bytes of NBD, for programs that speak it themselves. */
+/** The bytes of NBD, for programs that speak the protocol themselves. */
 export * from './byte-queue.js'
 export * from './bytes.js'
 export * from './constants.js'

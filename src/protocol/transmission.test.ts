@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { viewOf } from './bytes.js'
 import { decodeRequest, emptyRequest, putChunk, putSimpleReply, type Request } from './transmission.js'
 
-/** Messages as the NBD spec writes them down: hex, a field at a time. */
+/** Messages in the notation of the NBD spec: hex, a field at a time. */
 function hex(...fields: string[]): Buffer {
   return Buffer.from(fields.join(''), 'hex')
 }

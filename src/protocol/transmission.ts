@@ -1,4 +1,6 @@
-/** Requests, simple replies and reply chunks (NBD spec, "Transmission"): grammar above, code below. Pure. */
+/**
+ * Requests, simple replies and reply chunks (NBD spec, "Transmission"). Each grammar is above its code. Pure.
+ */
 import { getUint64, setUint64, toNumber } from './bytes.js'
 import {
   NBD_EXTENDED_REPLY_MAGIC,
@@ -8,16 +10,16 @@ import {
   NBD_STRUCTURED_REPLY_MAGIC,
 } from './constants.js'
 
-/** A decoded request. The cookie stays two halves: it is only ever given back. */
+/** A decoded request. The cookie stays in two halves, because it is only sent back. */
 export interface Request {
   type: number
   flags: number
   cookieHigh: number
   cookieLow: number
-  /** The offset as it came: an extended reply repeats it, whatever it was. */
+  /** The offset as received. An extended reply repeats it, whatever its value. */
   offsetHigh: number
   offsetLow: number
-  /** The same as a number; Infinity where no number holds it. */
+  /** The offset as a number; Infinity where a number cannot hold it exactly. */
   offset: number
   length: number
 }
@@ -31,7 +33,7 @@ export const extendedRequestBytes = 32
 
 // C: 32 bits magic, 16 bits command flags, 16 bits type, 64 bits cookie, 64 bits offset, 32 bits length
 // (extended: 64)
-/** Fills `request` from `at` on. False where the magic is wrong. */
+/** Decodes the request at `at` into `request`. Returns false where the magic is wrong. */
 export function decodeRequest(view: DataView, at: number, extended: boolean, request: Request): boolean {
   if (view.getUint32(at) !== (extended ? NBD_EXTENDED_REQUEST_MAGIC : NBD_REQUEST_MAGIC)) return false
   request.flags = view.getUint16(at + 4)
@@ -58,9 +60,10 @@ export function putSimpleReply(view: DataView, at: number, request: Request, err
 export const chunkBytes = 20
 export const extendedChunkBytes = 32
 
-// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 32 bits length S: 32 bits magic, 16 bits
-// flags, 16 bits type, 64 bits cookie, 64 bits offset of the request, 64 bits length (extended)
-/** Puts the header of a chunk with `length` bytes of payload; returns where the payload goes. */
+// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 32 bits length
+// S: 32 bits magic, 16 bits flags, 16 bits type, 64 bits cookie, 64 bits offset of the request,
+//    64 bits length (extended)
+/** Writes the header of a chunk with `length` bytes of payload. Returns the position of the payload. */
 export function putChunk(
   view: DataView,
   at: number,

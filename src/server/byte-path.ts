@@ -1,4 +1,6 @@
-/** Unix sockets whose path is not UTF-8, which Node encodes as UTF-8 and so would make elsewhere. */
+/**
+ * Unix sockets whose path is not UTF-8. Node encodes paths as UTF-8 and would create the socket elsewhere.
+ */
 import { randomUUID } from 'node:crypto'
 import { closeSync, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs'
 import type { Server } from 'node:net'
@@ -6,9 +8,9 @@ import { dirname } from 'node:path'
 import { fsPath } from '../api/byte-text.js'
 
 /**
- * Listens under a name that Node can make, in the same directory, and gives the socket its own name before
- * anybody is told. The directory is reached by a descriptor, as Linux has a path for each: a path that is
- * UTF-8 and short. The name is taken away when the server closes, if it is still this socket's.
+ * Listens under a temporary name that Node can encode, in the same directory, and links the socket to its own
+ * name before calling `listening`. The directory is reached through its descriptor, for which Linux has a
+ * short path in UTF-8. When the server closes, the name is removed if it still belongs to this socket.
  */
 export function listenAtBytes(server: Server, path: string, backlog: number, listening: () => void): void {
   const directory = openSync(fsPath(dirname(path)), 'r')
@@ -21,7 +23,7 @@ export function listenAtBytes(server: Server, path: string, backlog: number, lis
       linkSync(passing, fsPath(path))
       const { dev, ino } = lstatSync(passing)
       const close = server.close.bind(server)
-      // Node removes the name that it knows in this call, before it returns: so is this one.
+      // Node removes the name it knows within this call, before it returns. This removes ours likewise.
       server.close = (closed) => {
         const now = lstatSync(fsPath(path), { throwIfNoEntry: false })
         if (now?.dev === dev && now.ino === ino) unlinkSync(fsPath(path))
@@ -38,7 +40,7 @@ export function listenAtBytes(server: Server, path: string, backlog: number, lis
   })
 }
 
-/** A name that is there already is an address in use. */
+/** A name that exists already means an address in use. */
 function taken(error: unknown): unknown {
   return (error as NodeJS.ErrnoException).code === 'EEXIST'
     ? Object.assign(new Error('the address is already in use', { cause: error }), { code: 'EADDRINUSE' })

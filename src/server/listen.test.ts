@@ -18,7 +18,7 @@ const welcome: Welcome = {
   lost: assert.fail,
 }
 
-/** Whether a server listens there. */
+/** Whether a server listens on the path. */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path, () => {

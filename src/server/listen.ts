@@ -12,25 +12,28 @@ import { descriptorOf } from '../lib/socket-descriptor.js'
 import { listenAtBytes } from './byte-path.js'
 import { Shortage } from './shortage.js'
 
-/** The longest path that a Unix socket's address holds, in bytes (unix(7): 108 with the NUL). */
+/** The longest path in a Unix socket's address, in bytes (unix(7): 108 with the NUL). */
 const socketPathBytesMax = 107
 
-/** Connections that wait to be accepted; the system may allow fewer. */
+/** Connections that may wait to be accepted. The system may allow fewer. */
 const backlog = 1024
 
-/** What becomes of those who connect. */
+/** Handles clients that connect. */
 export interface Welcome {
-  /** Paused, and half-open when the client ends its side, so that it still gets its answers. */
+  /**
+   * Takes a client. The socket is paused, and half-open when the client ends its side, so that the client
+   * still gets its replies.
+   */
   accept(client: Handle | Socket): void
-  /** A client was lost before that, which `problem` says in a sentence without a full stop. */
+  /** A client was lost before `accept`. `problem` says why, in a sentence without a full stop. */
   lost(problem: string): void
 }
 
-/** One place where clients come from. */
+/** An address that the server listens on. */
 export interface Listener {
-  /** What is really listened on: a port of 0 has become a number. */
+  /** The actual address: a port of 0 has been replaced by the number. */
   readonly address: ListenTarget
-  /** Nobody comes any more; the file of a Unix socket is removed, unless it has become another one. */
+  /** Stops listening. Removes the file of a Unix socket, unless another file has taken its name. */
   close(): void
 }
 
@@ -70,13 +73,13 @@ export async function listen(
     accept(socket)
   })
   acceptHandles(server, (handle) => {
-    // As Node does it, by the options above, where it makes the socket.
+    // As Node does by the options above where it makes the socket.
     handle.setNoDelay?.(true)
     if (keepAlive) handle.setKeepAlive?.(true, 0)
     shortage.given(handle.fd)
     accept(handle)
   })
-  // Of a path that is not UTF-8, the name is taken away where it was given.
+  // `listenAtBytes` itself removes a path that is not UTF-8.
   const made = 'path' in target && isUtf8(target.path) ? fileAt(target.path) : undefined
   return {
     address: addressOf(server, target),
@@ -88,7 +91,7 @@ export async function listen(
   }
 }
 
-/** What tells one file from another of the same name; undefined where there is none. */
+/** Identifies the file at a path, to tell it from another of the same name. Undefined where there is none. */
 function fileAt(path: string): string | undefined {
   try {
     const { dev, ino } = lstatSync(path, { bigint: true })
@@ -99,8 +102,8 @@ function fileAt(path: string): string | undefined {
 }
 
 /**
- * Node removes whatever has the name of its socket by then. Where that is another file, or the socket of
- * another server, it steps aside for that moment.
+ * Closes the server. Node removes whatever has the name of its socket by then. Another file, or the socket of
+ * another server, is moved aside for that moment.
  */
 function closeOwn(server: SocketServer, path: string, made: string): void {
   const found = fileAt(path)
@@ -152,20 +155,20 @@ function addressOf(server: SocketServer, target: ListenTarget): ListenTarget {
   return 'port' in target ? { ...target, port: address.port } : { port: address.port, host: address.address }
 }
 
-/** As nbdkit prints it (nbdkit-captive(1)). */
+/** The URI as nbdkit prints it (nbdkit-captive(1)). */
 export function uriOf(address: ListenTarget, exportName: string): string | undefined {
   const name = percentEncode(exportName)
   if ('path' in address)
     return `nbd+unix://${name === '' ? '' : `/${name}`}?socket=${percentEncode(address.path)}`
   if (!('port' in address)) return undefined
   const { host: found = 'localhost', name: given = found } = address
-  // Those that stand for all interfaces are no place to connect to.
+  // Wildcard addresses cannot be connected to.
   const host = given === '0.0.0.0' || given === '::' ? 'localhost' : given
   const authority = host.includes(':') ? `[${host.replace('%', '%25')}]` : host
   return `nbd://${authority}:${address.port}${name === '' ? '' : `/${name}`}`
 }
 
-/** Each byte that is neither unreserved in a URI nor a slash (RFC 3986). */
+/** Percent-encodes each byte that is neither unreserved in a URI nor a slash (RFC 3986). */
 function percentEncode(text: string): string {
   const encode = (byte: number) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
   return Array.from(bytesOfText(text), (byte) => {
@@ -174,7 +177,7 @@ function percentEncode(text: string): string {
   }).join('')
 }
 
-/** Who is at the other end of a socket. Asked for while it is open: afterwards the system has forgotten. */
+/** The peer of a socket. Call this while the socket is open: afterwards the system has forgotten the peer. */
 export function peerOf(stream: Duplex): Peer {
   const { remoteAddress, remotePort } = stream as Socket
   if (remoteAddress !== undefined && remotePort !== undefined)
@@ -184,7 +187,7 @@ export function peerOf(stream: Duplex): Peer {
 }
 
 /**
- * On a socket for both, an IPv4 client has an address of IPv6 (RFC 4291, 2.5.5.2): it is given as its own.
+ * On a dual-stack socket an IPv4 client has an IPv6 address (RFC 4291, 2.5.5.2). Returns the IPv4 address.
  */
 function asItself(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '')

@@ -1,4 +1,4 @@
-/** A server of one chain of layers: its states, its clients, its end. */
+/** A server of one chain of layers: its states, its clients, its shutdown. */
 import { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
 import type { Duplex } from 'node:stream'
@@ -35,11 +35,12 @@ import { type Listener, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
 
 /**
- * Makes a server. Nothing happens until `ready`, `listen` or `serve`.
+ * Makes a server. It does nothing until `ready`, `listen` or `serve`.
  *
  * @throws ConfigError where an option is unknown, missing or of the wrong type.
- * @example await using server = createServer({ plugin: memory({ size: '1G' }) }); await server.listen({ port:
- * 0 })
+ * @example
+ * await using server = createServer({ plugin: memory({ size: '1G' }) })
+ * await server.listen({ port: 0 })
  */
 export function createServer(options: ServerOptions): Server {
   checkOptions(options)
@@ -47,9 +48,9 @@ export function createServer(options: ServerOptions): Server {
 }
 
 const defaultGraceMs = 30_000
-/** Where there is but one processor, the client cannot run while we stay awake for it. */
+/** With a single processor, the client cannot run while the server stays awake for it. */
 const defaultBusyPollUs = availableParallelism() > 1 ? 50 : 0
-/** What is told to stop at once still gets this long to do it. */
+/** The least time for dropped work to settle. */
 const settleMsMin = 1000
 
 class NbdServer implements Server {
@@ -65,7 +66,7 @@ class NbdServer implements Server {
   #chain: Chain | undefined
   #host: Host | undefined
   #ready: Promise<void> | undefined
-  /** One after the other, for layers that serialize connections. */
+  /** Admits one connection after the other, for layers that serialize connections. */
   #turns: Gate | undefined
   #nextId = 1
   /** Fires when a shutdown begins. */
@@ -88,7 +89,7 @@ class NbdServer implements Server {
     this.stopped = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
-    // Whoever shuts down is told; a plugin that asks for it awaits nothing.
+    // Callers of `shutdown` get the rejection. A plugin that asks for a shutdown awaits nothing.
     this.stopped.catch(() => {})
   }
 
@@ -111,9 +112,8 @@ class NbdServer implements Server {
 
   ready(): Promise<void> {
     if (this.#stopping && this.#ready === undefined) return Promise.resolve()
-    // Not at once: a layer that asks for a shutdown while it is set up must find this promise to be waited
-    // for.
-    // A layer that cannot be closed after a failure keeps nobody waiting for the server to be ready.
+    // Start later: a layer that asks for a shutdown during set-up must find this promise to wait for. The
+    // race ends the wait where a layer cannot be closed after a failure.
     this.#ready ??= Promise.race([
       Promise.resolve().then(() => this.#setUp()),
       new Promise<never>((_, reject) => this.stopped.catch(reject)),
@@ -195,7 +195,7 @@ class NbdServer implements Server {
     this.#host = this.#makeHost(this.#chain)
   }
 
-  /** Threads do not wait for each other. */
+  /** Refuses concurrency that needs one thread: threads do not wait for each other. */
   #refuseStrict({ concurrency }: Chain): void {
     const isStrict = concurrency === 'serialize-connections' || concurrency === 'serialize-all-requests'
     if (isStrict && this.#options.shared !== undefined)
@@ -257,8 +257,8 @@ class NbdServer implements Server {
   }
 
   /**
-   * A layer asks: nothing may change under its own callback. Before it serves, the server waits for that by
-   * itself.
+   * Starts a shutdown for a layer. Nothing may change while the layer's callback runs. Before the server
+   * serves, `shutdown` itself waits for set-up.
    */
   #askForShutdown(): void {
     if (this.#state === 'serving') setImmediate(() => void this.shutdown())
@@ -266,7 +266,7 @@ class NbdServer implements Server {
   }
 
   async #stop(): Promise<void> {
-    // A layer may ask while it is being set up: what was set up is closed again, and nothing ever listened.
+    // A layer may ask during set-up. The layers set up so far are then closed, and nothing ever listened.
     await this.#ready?.catch(() => {})
     if (this.#state === 'stopped') return
     if (this.#state === 'serving') this.#enter('draining')
@@ -297,8 +297,8 @@ class NbdServer implements Server {
   }
 
   /**
-   * What is left is dropped, and set-up that has not ended is given up; what even then does not end is given
-   * up, by name.
+   * Drops the remaining connections, and gives up a set-up that has not ended. After another wait, gives up
+   * on callbacks that still run, and names one.
    */
   #graceIsOver(): void {
     this.#giveUpSetUp?.(this.#stuckError())
@@ -311,7 +311,7 @@ class NbdServer implements Server {
     this.#stopped(this.#stuckError())
   }
 
-  /** Names the callback that has not settled, in the log too. */
+  /** Names the callback that has not settled, and logs it. */
   #stuckError(): StuckError {
     const calls = [...this.#connections].map((connection) => connection.stuck())
     const call = [...calls, this.#running.stuck()].find((stuck) => stuck !== undefined)
@@ -337,7 +337,10 @@ function connectFd(fd: number): Connect {
   }
 }
 
-/** The gate of each new connection: one for all where the layers want one request at a time. */
+/**
+ * Returns a function for the gate of each new connection: one gate for all where the layers want one request
+ * at a time.
+ */
 function gates(concurrency: Concurrency, threads: number): () => Gate {
   if (concurrency === 'serialize-all-requests') {
     const shared = new Gate(1)
@@ -346,7 +349,7 @@ function gates(concurrency: Concurrency, threads: number): () => Gate {
   return () => new Gate(concurrency === 'parallel' ? threads : 1)
 }
 
-/** Ends a client that nobody will serve. */
+/** Ends a client that will not be served. */
 function refuse(connect: Connect): void {
   const ignore = { buffer: () => new Uint8Array(1), received: () => false, ended() {}, closed() {} }
   connect(ignore).stream.destroy()

@@ -1,21 +1,22 @@
 /**
- * Notices that the process has no file descriptors left. The library below Node turns clients away then, and
- * tells nobody. So whoever gets one of the last descriptors makes us look until there are enough again.
+ * Notices that the process has run out of file descriptors. The library below Node then turns clients away
+ * without any notice. So a client that gets one of the last descriptors starts a watch, which runs until
+ * there are enough again.
  */
 import { closeSync, openSync, readFileSync } from 'node:fs'
 
-/** So few descriptors left make us look. */
+/** The watch starts when at most this many descriptors are left. */
 const few = 32
-/** Between two looks, in ms. */
+/** Time between two checks, in ms. */
 const intervalMs = 100
-/** So many looks in a row that find enough are the end of a shortage: in between, clients come and go. */
+/** A shortage is over after this many good checks in a row, because clients come and go in between. */
 const looksMin = 10
 
-/** What the system says: something else in a test. */
+/** What the system reports. A test replaces it. */
 export interface Descriptors {
-  /** The highest that there may be, and one. */
+  /** The highest possible descriptor, plus one. */
   readonly limit: number
-  /** The lowest that is free; undefined where there is none. */
+  /** The lowest free descriptor; undefined where there is none. */
   lowestFree(): number | undefined
 }
 
@@ -26,18 +27,18 @@ export class Shortage {
   #goodLooks = 0
   #timer: NodeJS.Timeout | undefined
 
-  /** @param tell called once for each time that descriptors run out. */
+  /** @param tell called once each time that descriptors run out. */
   constructor(tell: () => void, descriptors = system) {
     this.#tell = tell
     this.#descriptors = descriptors
   }
 
-  /** A client has got this descriptor. */
+  /** Reports the descriptor that a client got. */
   given(fd: number | undefined): void {
     if (fd !== undefined && fd >= this.#descriptors.limit - few) this.#watch()
   }
 
-  /** There was none left, as somebody who needed one was told. */
+  /** Reports that there was no descriptor left. */
   happened(): void {
     if (!this.#told) this.#tell()
     this.#told = true
@@ -82,7 +83,7 @@ const system: Descriptors = {
 
 let limit: number | undefined
 
-/** Node has raised it as far as it may be. Without end where the system does not tell. */
+/** Node has raised the limit as far as allowed. Infinity where the system does not tell. */
 function readLimit(): number {
   try {
     const [, text] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []

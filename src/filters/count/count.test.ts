@@ -8,7 +8,7 @@ import { deviceContract, openDevice } from '../../testing/index.js'
 import { Disk, serve } from '../../testing/served-disk.js'
 import count from './count.js'
 
-/** A server of `disk`, and what it said by its end. */
+/** A server of `disk`, and the messages it has logged by its end. */
 function start(t: TestContext, disk: Disk, debugging = true) {
   const said: string[] = []
   const log: Log = {

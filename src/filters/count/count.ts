@@ -1,14 +1,14 @@
 import { isPromise, type MaybePromise } from '../../api/maybe.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** Counts bytes, and logs them at the end (nbdkit-count-filter(1)). */
+/** Counts bytes and logs the totals at the end (nbdkit-count-filter(1)). */
 export default defineFilter({
   name: 'count',
   description: 'counts the bytes that are read, written, zeroed and trimmed',
   params: {},
   setup(_values, { log }) {
     const bytes = { read: 0, written: 0, zeroed: 0, trimmed: 0 }
-    /** What fails is not counted. */
+    /** Counts a result. Failed requests do not count. */
     const count = <T>(what: keyof typeof bytes, length: number, result: MaybePromise<T>): MaybePromise<T> => {
       if (isPromise(result))
         return result.then((value) => {

@@ -9,7 +9,7 @@ import { noConnection } from '../../chain/setup.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import delay from './delay.js'
 
-/** 64 KiB of memory that can do everything, and notes what it is asked. */
+/** 64 KiB of memory that supports everything, and records its calls. */
 function ram(extra: Partial<DeviceInit> = {}) {
   const calls: string[] = []
   const disk = new Uint8Array(65536)
@@ -53,23 +53,23 @@ function client() {
   const connection = { ...noConnection, id: 1, signal: controller.signal, state: state as ConnectionState }
   return {
     connection,
-    /** By force: as the server does it, it is closed before its signal fires. */
+    /** Drops by force. As in the server, the state is closed before the signal fires. */
     drop() {
       connection.state = 'closed'
       controller.abort()
     },
-    /** It ends its side, and may still read. */
+    /** The client ends its side, and may still read. */
     askNoMore: () => controller.abort(),
     listeners: () => getEventListeners(controller.signal, 'abort').length,
   }
 }
 
-/** A clock that stands still, and a look at whether a request has been answered. */
+/** Stops the clock, and returns a function to advance it and let requests be answered. */
 function stopTime(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   return async (ms: number) => {
     t.mock.timers.tick(ms)
-    // Everything that was waiting for the timers alone has settled after this.
+    // After this, everything that waited only for the timers has settled.
     await new Promise((resolve) => setImmediate(resolve))
   }
 }

@@ -43,7 +43,7 @@ export default defineFilter({
         if (delays.open > 0) await wait(delays.open)
         const device = await next(request)
 
-        /** Without a delay it is the inner function itself. */
+        /** Delays an operation. Without a delay, returns the operation itself. */
         const after = <A extends unknown[], R>(ms: number, operation: (...args: A) => MaybePromise<R>) =>
           ms === 0 ? operation : (...args: A) => wait(ms).then(() => operation(...args))
 
@@ -63,7 +63,7 @@ export default defineFilter({
           trim: after(trim, device.trim),
           extents: after(delays.extents, device.extents),
           cache: after(delays.cache, device.cache),
-          // A client that was dropped is not waited for, also when that happens during the delay.
+          // A dropped client is not waited for, even if it is dropped during the delay.
           close: delays.close === 0 ? device.close : () => wait(delays.close).catch(() => {}),
         }
       },

@@ -28,7 +28,7 @@ function newDisk(): Disk {
   return new Disk({ device: { extents, contexts: ['x-test:dirty'] } })
 }
 
-/** The code that each kind of request fails with, of those that fail. */
+/** The error code of each kind of request that fails. */
 async function failures(...[inputs]: Parameters<typeof error>): Promise<Record<string, unknown>> {
   const device = await openDevice(newDisk().plugin, [error(inputs)])
   const found: Record<string, unknown> = {}

@@ -16,14 +16,14 @@ const codes = [
   'ESHUTDOWN',
 ] as const satisfies readonly NbdErrorCode[]
 
-// For one kind of request, under nbdkit's name for it.
+// Parameters for one kind of request, under nbdkit's name for it.
 const error = (key: string) => param.oneOf(codes, { keys: [`error-${key}`], doc: `error= for ${key} alone.` })
 const rate = (key: string) =>
   param.probability({ keys: [`error-${key}-rate`], doc: `error-rate= for ${key} alone.` })
 const file = (key: string) =>
   param.path({ keys: [`error-${key}-file`], bytes: true, doc: `error-file= for ${key} alone.` })
 
-/** Fails requests by chance (nbdkit-error-filter(1)). */
+/** Fails requests at random (nbdkit-error-filter(1)). */
 export default defineFilter({
   name: 'error',
   description: 'fails requests at random, or while a file exists',
@@ -60,7 +60,7 @@ export default defineFilter({
   },
   threads: 'isolated',
   setup(values) {
-    /** Where nothing ever fails it is the inner function itself. */
+    /** Makes an operation fail. Where it never fails, returns the operation itself. */
     const failing = <A extends unknown[], R>(
       kind: 'read' | 'write' | 'trim' | 'zero' | 'extents' | 'cache',
       operation: (...args: A) => MaybePromise<R>,

@@ -1,14 +1,15 @@
 import type { Connection } from '../../api/connection.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** Stops the server when the last client has gone (nbdkit-exitlast-filter(1)). */
+/** Stops the server when the last client has disconnected (nbdkit-exitlast-filter(1)). */
 export default defineFilter({
   name: 'exitlast',
   description: 'stops the server when the last client disconnects',
   params: {},
   setup(_values, server) {
     /**
-     * Clients that reached an export: one that only looked at the list neither keeps the server nor ends it.
+     * Clients that reached an export. A client that only listed exports neither keeps the server running nor
+     * stops it.
      */
     const clients = new Set<Connection>()
     return {
@@ -17,8 +18,8 @@ export default defineFilter({
         const { connection } = request
         if (connection.id === 0 || clients.has(connection)) return device
         clients.add(connection)
-        // Not when the device closes: the client may open another one (NBD_OPT_INFO, then NBD_OPT_GO
-        // elsewhere).
+        // Wait for the connection and not for the device: the client may open another device (NBD_OPT_INFO,
+        // then NBD_OPT_GO for another export).
         void connection.closed.then(() => {
           clients.delete(connection)
           if (clients.size === 0) server.shutdown()

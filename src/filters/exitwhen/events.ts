@@ -1,4 +1,4 @@
-/** What can happen elsewhere, and how it is seen. */
+/** The events that can stop the server, and how to detect each. */
 import { fstatSync, readFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Socket } from 'node:net'
@@ -8,7 +8,9 @@ import type { Log } from '../../api/log.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { runScript } from '../../lib/run-script.js'
 
-/** Looks whether it has happened. It never throws: what cannot be told has not happened. */
+/**
+ * Checks whether the event has happened. Never throws: where that cannot be determined, it has not happened.
+ */
 export type Event = () => MaybePromise<boolean>
 
 export function fileCreated(path: string, log: Log): Event {
@@ -31,7 +33,7 @@ async function exists(path: string, log: Log): Promise<boolean | undefined> {
   }
 }
 
-/** @throws ConfigError when there is no such process to begin with. */
+/** @throws ConfigError where there is no such process at the start. */
 export function processExited(pid: number): Event {
   const first = life(pid)
   if (first === undefined)
@@ -39,16 +41,19 @@ export function processExited(pid: number): Event {
   return () => life(pid) !== first
 }
 
-/** What tells a process from a later one of the same number; undefined when it has ended. */
+/**
+ * Identifies a process, to tell it from a later one with the same number. Undefined when the process has
+ * ended.
+ */
 function life(pid: number): string | undefined {
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // EPERM: it is there, and another user's.
+    // EPERM: the process exists and belongs to another user.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return undefined
   }
   try {
-    // Linux: "number (name) state …", the name being anything at all; the 22nd word is when it started.
+    // Linux: "number (name) state …", where the name may be anything. The 22nd word is the start time.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const [state = '', ...words] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return 'ZX'.includes(state) ? undefined : `started ${words[18]}`
@@ -57,7 +62,10 @@ function life(pid: number): string | undefined {
   }
 }
 
-/** By its exit status: 88 is yes, 0 is no, and anything else is an error, and no. */
+/**
+ * Asks a script by its exit status: 88 means yes, 0 means no. Anything else is logged as an error and means
+ * no.
+ */
 export function scriptSays(script: string, log: Log): Event {
   return async () => {
     try {
@@ -72,12 +80,14 @@ export function scriptSays(script: string, log: Log): Event {
   }
 }
 
-/** The other end of a pipe: seen as soon as it is closed. What comes through the pipe is thrown away. */
+/**
+ * Watches the other end of a pipe, and notices at once when it is closed. Data from the pipe is discarded.
+ */
 export class PipeEnd {
   #closed = false
   readonly #socket: Socket
 
-  /** @throws ConfigError when the descriptor is no pipe. */
+  /** @throws ConfigError where the descriptor is not a pipe. */
   constructor(fd: number, onClosed: () => void) {
     if (!isPipe(fd))
       throw new ConfigError(`exitwhen: exit-when-pipe-closed: file descriptor ${fd} is not a pipe of ours`)

@@ -20,7 +20,7 @@ async function newDirectory(t: TestContext): Promise<string> {
   return directory
 }
 
-/** A server that listens, unless it has been stopped by then. */
+/** A server that listens, unless it was stopped before. */
 async function start(t: TestContext, inputs: Inputs) {
   const served = serve(t, new Disk(), { filters: [exitwhen(inputs)] })
   await served.server.listen({ path: join(await newDirectory(t), 'socket') })
@@ -142,7 +142,7 @@ test('exitwhen lets clients go on after the pipe was closed', async (t) => {
       () => false,
     )
     other.stream.destroy()
-    // What came of the pipe is seen when nothing else is to be done.
+    // A change of the pipe is noticed when there is no other work.
     await new Promise((resolve) => setImmediate(resolve))
   }
   const [part] = await client.request({ type: NBD_CMD_READ, cookie: 1, length: 512 })

@@ -6,7 +6,7 @@ import { type Event, fileCreated, fileDeleted, PipeEnd, processExited, scriptSay
 
 const numberMax = 2 ** 31 - 1
 
-/** Stops the server after something happened elsewhere (nbdkit-exitwhen-filter(1)). */
+/** Stops the server after an event elsewhere (nbdkit-exitwhen-filter(1)). */
 export default defineFilter({
   name: 'exitwhen',
   description: 'stops the server, once it is idle, when a file, pipe, process or script says so',
@@ -65,13 +65,16 @@ export default defineFilter({
     let looking: Promise<boolean> | undefined
     let timer: NodeJS.Timeout | undefined
 
-    /** An event that has happened has for good: nothing is looked at any more. */
+    /** An event that has happened stays so, and nothing is checked any more. */
     const happenedNow = async (): Promise<boolean> => {
       if (happened) return true
       for (const event of events) if (await event()) return true
       return false
     }
-    /** Looks, and does what follows. One look at a time: who comes during one is told the same. */
+    /**
+     * Checks the events and acts on the result. Only one check runs at a time: callers during a check share
+     * its result.
+     */
     const look = (): Promise<boolean> => {
       looking ??= happenedNow().then((now) => {
         looking = undefined
@@ -81,7 +84,7 @@ export default defineFilter({
       })
       return looking
     }
-    /** While nobody is there: the end, or another look later. */
+    /** While there is no client: stops the server, or schedules the next check. */
     const rest = () => {
       clearTimeout(timer)
       if (ended || clients.size > 0) return
@@ -90,7 +93,7 @@ export default defineFilter({
     }
 
     return {
-      // What has happened by now keeps the server from listening at all.
+      // An event that has already happened keeps the server from listening at all.
       async ready() {
         await look()
       },

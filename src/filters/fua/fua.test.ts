@@ -9,7 +9,9 @@ type Inputs = NonNullable<Parameters<typeof fua>[0]>
 
 const data = new Uint8Array(512)
 
-/** Opens a disk whose FUA is `support`, and shows what reaches it of each change and of a flush. */
+/**
+ * Opens a disk whose FUA is `support`, and returns the calls that reach it for each change and for a flush.
+ */
 async function through(inputs: Inputs, support: Support, asked: boolean) {
   const disk = new Disk({ device: { can: { fua: support } } })
   const device = await openDevice(disk.plugin, [fua(inputs)])

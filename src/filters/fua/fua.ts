@@ -5,7 +5,7 @@ import { defineFilter } from '../../api/plugin.js'
 
 const modes = ['none', 'emulate', 'native', 'force', 'pass', 'discard'] as const
 
-/** Changes what becomes of flushes and of writes that must be durable (nbdkit-fua-filter(1)). */
+/** Changes the handling of flushes and of writes that must be durable (nbdkit-fua-filter(1)). */
 export default defineFilter({
   name: 'fua',
   description: 'changes how flushes and durable writes (FUA) are done',
@@ -54,7 +54,7 @@ function changed(device: Device, mode: (typeof modes)[number]): DeviceInit {
   }
 }
 
-/** Every change with FUA, or none of them: either way there is nothing left to flush. */
+/** Sends every change with FUA, or none. Either way there is nothing left to flush. */
 function withFua(device: Device, fua: boolean): DeviceInit {
   return {
     ...device,

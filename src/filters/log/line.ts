@@ -1,20 +1,20 @@
-/** What a log tells of each event: as a line of a file, and as variables of a script. */
+/** Formats log events: as a line of a file, and as variables of a script. */
 import type { Command } from '../../api/around.js'
 import { type Device, type Extent, HOLE, type Support, ZERO } from '../../api/device.js'
 import type { OpenRequest } from '../../api/plugin.js'
 import { shellQuoteLine } from '../../lib/shell-quote.js'
 
-/** What a shell takes as it is; any text; or words, each quoted already where it has to be. */
+/** A value that needs no quotes in a shell; any text; or words that are already quoted where needed. */
 type Value = string | number | { readonly text: string } | { readonly words: string }
 export type Fields = Readonly<Record<string, Value>>
 
 export interface Entry {
-  /** A request that comes, one that was answered, or anything else. */
+  /** The start of a request, the reply to a request, or anything else. */
   readonly type: 'ENTER' | 'LEAVE' | 'PRINT'
   readonly action: string
-  /** Which of the devices that were opened; undefined where it is about none. */
+  /** The number of the opened device; undefined where the event concerns none. */
   readonly connection?: number | undefined
-  /** Which request of that device. */
+  /** The number of the request on that device. */
   readonly id?: number | undefined
   readonly fields: Fields
 }
@@ -32,7 +32,7 @@ function inLine(value: Value | undefined): string | number | undefined {
   return 'words' in value ? `(${value.words})` : shellQuoteLine(value.text)
 }
 
-/** Every variable that a script may look at: of what our own environment has, none of these is ours. */
+/** All variables that a script may read. Those from our own environment are removed. */
 const names =
   'type act connection id return error offset count fua trim fast extents readonly tls exports thread_model ' +
   'export size minsize prefsize maxsize write flush rotational zero cache fast_zero transactions'
@@ -67,7 +67,10 @@ const hex = (value: number) => `0x${value.toString(16)}`
 export const bit = (flag: boolean | undefined) => (flag ? 1 : 0)
 export const range = (offset: number, length: number): Fields => ({ offset: hex(offset), count: hex(length) })
 
-/** Spelled out, as it is done for each request: to spread one object into another takes a microsecond. */
+/**
+ * Written out in full because this runs for each request: spreading one object into another takes a
+ * microsecond.
+ */
 export function commandFields({ type, offset, length, flags }: Command): Fields {
   switch (type) {
     case 'flush':
@@ -109,7 +112,7 @@ export function connectFields({ size, blockSize, rotational, can }: Device, requ
   }
 }
 
-/** Offset, length and type of each run; neighbours of one type are shown as one. */
+/** The offset, length and type of each run. Neighbours of the same type are merged. */
 export function runFields(offset: number, runs: readonly Extent[]): Fields {
   const parts: string[] = []
   let at = offset
@@ -124,7 +127,7 @@ export function runFields(offset: number, runs: readonly Extent[]): Fields {
   return { extents: { words: parts.join(' ') } }
 }
 
-/** The device's own code; what is no system error is EIO, as for the client. */
+/** The device's own error code. An error that is no system error counts as EIO, as for the client. */
 export function failureFields(error: unknown): Fields {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
   return { return: -1, error: typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : 'EIO' }

@@ -10,16 +10,15 @@ export interface LogFile {
   close(): Promise<void>
 }
 
-/** What waits for a slow reader when the server ends has so many ms. */
+/** Time for a slow reader to take the remaining lines when the server ends, in ms. */
 const lastMs = 1000
 
 /**
- * One file for all connections. Each line is written at once, by the call that logs it: lines are in the
- * order in which things happened, a reply is never sent before its line is in the file, a crash loses none.
- * But nobody waits for a FIFO that is not read, or for a disk that is slow: then lines are kept, and dropped
- * in the end.
+ * One file for all connections. The call that logs a line writes it at once. Lines are thus in order, a reply
+ * is never sent before its line is in the file, and a crash loses none. A FIFO that is not read, or a slow
+ * disk, does not block: lines are kept, and finally dropped.
  *
- * @throws ConfigError when it cannot be opened.
+ * @throws ConfigError when the file cannot be opened.
  */
 export async function openLog(path: string, append: boolean, log: Log): Promise<LogFile> {
   const outlet = await openOutlet(fsPath(path), !append).catch((error: unknown) => {
@@ -28,7 +27,7 @@ export async function openLog(path: string, append: boolean, log: Log): Promise<
   const time = clock()
   const writer = new LineWriter(outlet, {
     dropped: (lines) => `${time()} ${droppedLines(lines)}\n`,
-    // The client's request is not at fault.
+    // The client's request must not fail for this.
     failed: (problem) => log.error(`cannot write to ${path}, lines are missing from here on: ${problem}`),
   })
   return {

@@ -13,7 +13,7 @@ import { Disk, serve } from '../../testing/served-disk.js'
 import log from './log.js'
 import { logScript } from './log-script.js'
 
-/** The name of a file that a script may write to, and its lines. */
+/** The name of a file for a script to write to, and a function that reads its lines. */
 async function newFile(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-log-script-'))
   t.after(() => rm(directory, { recursive: true }))
@@ -144,7 +144,7 @@ test('log begins a request that had to wait when the script is done, and ends it
     client.sendRequest({ type: NBD_CMD_READ, cookie, offset: 0, length: 512 })
   for (let cookie = 1; cookie <= count; cookie++) assert.equal((await client.reply()).error, 0)
   assert.equal(disk.calls.length, count)
-  // So many scripts take their time to end.
+  // That many scripts take time to end.
   await server.shutdown({ graceMs: 60_000 })
 })
 

@@ -3,19 +3,22 @@ import type { Log } from '../../api/log.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { runScript } from '../../lib/run-script.js'
 
-/** Runs of a script that may wait for their turn before requests wait, too. */
+/** The most waiting runs of a script. Beyond that, requests wait, too. */
 const waitingMax = 1000
 
 export interface LogScript {
-  /** Runs the script in its turn. A promise resolves when it has: given where too many others wait. */
+  /**
+   * Queues a run of the script. Returns a promise, which resolves after the run, only where too many runs
+   * wait.
+   */
   run(variables: Readonly<Record<string, string | undefined>>): MaybePromise<void>
-  /** Resolves when all have run. */
+  /** Resolves after all runs. */
   close(): Promise<void>
 }
 
 /**
- * One script for all connections, run once for each event, one run after the other. Nobody waits for it:
- * a log only looks on. What it exits with is its own business.
+ * One script for all connections, run once for each event, one run after the other. Requests do not wait for
+ * it, because a log only observes. Its exit status is ignored.
  */
 export function logScript(script: string, log: Log, limit = waitingMax): LogScript {
   let last = Promise.resolve()

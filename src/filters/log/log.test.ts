@@ -15,7 +15,7 @@ import { endAll, makeReady, noConnection, setUp } from '../../chain/setup.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import log from './log.js'
 
-/** 1 MiB of memory that can do everything. */
+/** 1 MiB of memory that supports everything. */
 function ram(extra: Partial<DeviceInit> = {}) {
   const disk = new Uint8Array(2 ** 20)
   const device: DeviceInit = {
@@ -38,7 +38,7 @@ function ram(extra: Partial<DeviceInit> = {}) {
   })()
 }
 
-/** The name of a file to log to, and the lines in it without their times. */
+/** The name of a log file, and a function that reads its lines without their times. */
 async function logFile(t: TestContext) {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-log-'))
   t.after(() => rm(directory, { recursive: true }))
@@ -249,7 +249,7 @@ test('log shows when each of several requests ended', async (t) => {
   ])
 })
 
-/** A server, whose connections share the log. */
+/** A server whose connections share the log. */
 async function serve(t: TestContext, filter: ReturnType<typeof log>, server = silentLog) {
   const running = new Running()
   const chain = await setUp([filter, ram()], { context: {}, log: server, running })

@@ -20,7 +20,7 @@ import {
 import { type LogFile, openLog } from './log-file.js'
 import { logScript } from './log-script.js'
 
-/** Writes each request and what became of it to a file, or tells a script (nbdkit-log-filter(1)). */
+/** Writes each request and its result to a file, or passes them to a script (nbdkit-log-filter(1)). */
 export default defineFilter({
   name: 'log',
   description: 'logs every request to a file or a script',
@@ -46,7 +46,7 @@ export default defineFilter({
     const print = (action: string, fields: Fields, more: Pick<Entry, 'connection' | 'id'> = {}) =>
       write({ type: 'PRINT', action, fields, ...more })
     return {
-      // Not in setup: a log is not emptied for a server that another layer then refuses to set up.
+      // Not in setup, so that the log is not emptied for a server whose set-up another layer then refuses.
       async ready({ concurrency }) {
         if (path !== undefined) file = await openLog(path, append, server.log)
         await print('Ready', { thread_model: threadModels.indexOf(concurrency) })
@@ -82,7 +82,7 @@ const threadModels: readonly Concurrency[] = [
   'parallel',
 ]
 
-/** A promise is to be waited for by what has not begun yet. */
+/** Where this returns a promise, work that has not started has to wait for it. */
 type Write = (entry: Entry) => MaybePromise<void>
 
 function loggedDevice(device: Device, connection: number, write: Write): DeviceInit {
@@ -103,13 +103,13 @@ function loggedDevice(device: Device, connection: number, write: Write): DeviceI
             (runs) => runFields(offset, runs),
           )
         : device.extents(offset, length, context),
-    // FUA that is emulated below is shown as the client asked it, not as the flush that it becomes.
+    // FUA that is emulated below is logged as the client's request, not as the resulting flush.
     can: { ...can, fua: can.fua === 'emulate' ? 'native' : can.fua },
     close: () => write({ type: 'PRINT', action: 'Disconnect', connection, fields: { transactions } }),
   }
 }
 
-/** What both lines of a request say. */
+/** The parts that both lines of a request share. */
 type Call = Pick<Entry, 'action' | 'connection' | 'id'>
 
 const success = Object.freeze({ return: 0 })
@@ -118,7 +118,7 @@ function lineFor(type: Entry['type'], { action, connection, id }: Call, fields: 
   return { type, action, connection, id, fields }
 }
 
-/** Writes a line before and a line after. Over a synchronous device it is synchronous. */
+/** Writes a line before and a line after. Synchronous over a synchronous device. */
 function logged<T>(write: Write, call: Call, fields: Fields, proceed: () => MaybePromise<T>) {
   return settle(write, call, fields, proceed, (value) => {
     write(lineFor('LEAVE', call, success))
@@ -126,7 +126,7 @@ function logged<T>(write: Write, call: Call, fields: Fields, proceed: () => Mayb
   })
 }
 
-/** The same for what answers a list, which stays lazy: the line after is written when enough was taken. */
+/** The same for a list, which stays lazy: the line after is written when enough items were taken. */
 function loggedList<T>(
   write: Write,
   call: Call,

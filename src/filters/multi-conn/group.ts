@@ -1,27 +1,27 @@
 /**
- * What flushes have not covered yet. The model is a device for each connection that may keep back what was
- * written through it, and keep what was read through it, until it is flushed.
+ * Tracks the writes and reads that no flush has covered. The model is a device for each connection that may
+ * hold back data written through it, and cache data read through it, until it is flushed.
  *
- * Counters only ever grow, and are taken before a flush begins: what happens meanwhile is left to the next
- * one, and a flush that fails has covered nothing.
+ * Counters only grow, and are sampled before a flush begins. Changes during a flush are thus left to the next
+ * one, and a failed flush covers nothing.
  */
 import type { Device } from '../../api/device.js'
 import { andThen, type MaybePromise } from '../../api/maybe.js'
 
-/** How closely it is noted what a flush is needed for. */
+/** How precisely the need for a flush is tracked. */
 export type Tracking = 'connection' | 'fast' | 'off'
 
-/** Connections for which a flush is one and the same. */
+/** Connections that share a flush. */
 export class Group {
   readonly members = new Set<Member>()
-  /** Changes, by any member, that are not durable by themselves. */
+  /** Changes by any member that are not yet durable. */
   #writes: number
   #flushedWrites = 0
   #running: Promise<void> | undefined
-  /** Everything after which one member's bytes may not be what another one has kept. */
+  /** Counts events after which one member's data may differ from data that another has cached. */
   events = 0
 
-  /** `dirty`: begins as if somebody had written. */
+  /** `dirty`: starts as if there were unflushed writes. */
   constructor(dirty: boolean) {
     this.#writes = Number(dirty)
   }
@@ -34,7 +34,7 @@ export class Group {
     this.#writes++
   }
 
-  /** Flushes through one member's device, which covers all. */
+  /** Flushes through one member's device, which covers all members. */
   flushBy(device: Device): MaybePromise<void> {
     const writes = this.#writes
     return andThen(device.flush(), () => {
@@ -42,9 +42,9 @@ export class Group {
     })
   }
 
-  /** Flushes every member that needs it, as far as `tracking` tells. */
+  /** Flushes every member that needs it, as far as `tracking` can tell. */
   flushAll(tracking: Tracking): MaybePromise<void> {
-    // Nobody has written since the last flush, which may still be on its way.
+    // Nothing was written since the last flush, which may still be running.
     if (tracking === 'fast' && ![...this.members].some((member) => member.dirty)) return this.#running
     const running = this.#flushInTurn(tracking).finally(() => {
       if (this.#running === running) this.#running = undefined
@@ -53,7 +53,7 @@ export class Group {
     return running
   }
 
-  /** Those who wrote come first: once that is there, the others drop what they keep. */
+  /** Flushes the members that wrote first. After that, flushing the others makes them drop their caches. */
   async #flushInTurn(tracking: Tracking): Promise<void> {
     const writers = [...this.members].filter((member) => member.dirty)
     await Promise.all(writers.map((member) => member.flush()))
@@ -74,9 +74,9 @@ export class Member {
   #flushedWrites = 0
   #reads = 0
   #flushedReads = 0
-  /** Of the group's events, its own. */
+  /** Events of the group that this member caused. */
   #events = 0
-  /** How many events of others there were when it kept nothing. */
+  /** The number of others' events when this member last had nothing cached. */
   #seen: number
 
   constructor(device: Device, group: Group) {
@@ -94,7 +94,7 @@ export class Member {
     this.#reads++
   }
 
-  /** `durable`: it needs no flush, others may not see it all the same. */
+  /** Records a change. A `durable` one needs no flush, but others may still not see it. */
   noteChange(durable: boolean): void {
     this.#noteEvent()
     if (durable) return
@@ -102,10 +102,10 @@ export class Member {
     this.#group.noteWrite()
   }
 
-  /** Whether it may keep bytes that others have changed since. */
+  /** Whether this member may have cached data that others have changed since. */
   mayBeStale(): boolean {
     const others = this.#group.events - this.#events
-    // It has read nothing to keep: what happened until now, it has not missed.
+    // The member has read nothing to cache, so it has missed nothing until now.
     if (this.#reads === this.#flushedReads) this.#seen = others
     return this.#seen !== others
   }
@@ -126,7 +126,7 @@ export class Member {
     this.#seen = Math.max(this.#seen, others)
   }
 
-  /** Resolves when its device is not in use by others. */
+  /** Resolves when no other member uses its device any more. */
   async leave(): Promise<void> {
     this.#group.members.delete(this)
     await Promise.allSettled(this.#flushing)

@@ -23,7 +23,7 @@ interface DiskOptions {
   readonly without?: 'flush'
 }
 
-/** Opens devices of one server: each notes what it is asked after its number, which counts from 1. */
+/** Opens devices of one server. Each records its calls with its number, counted from 1. */
 async function start(inputs: Inputs, { can, concurrency, flush, without }: DiskOptions = {}) {
   const calls: string[] = []
   let connections = 0
@@ -80,7 +80,7 @@ const steps: Readonly<Record<string, (device: Device) => MaybePromise<unknown>>>
   close: (device) => device.close(),
 }
 
-/** Has clients a and b do as `script` says, and gives what the disk was asked, but for reads. */
+/** Has clients a and b run `script`, and returns the disk's calls without reads. */
 async function play(inputs: Inputs, script: string, options?: DiskOptions): Promise<string> {
   const { calls, open } = await start(inputs, options)
   const clients: Record<string, Device> = { a: await open(), b: await open() }
@@ -253,7 +253,7 @@ test('multi-conn forgets nothing when a flush fails', async () => {
   }
 })
 
-/** A flush of a disk that the test ends. */
+/** A flush that the test completes. */
 function byHand() {
   const ends: (() => void)[] = []
   const flush = () => new Promise<void>((resolve) => ends.push(resolve))
@@ -343,7 +343,7 @@ test('multi-conn fails a flush when that of another connection fails', async () 
   await assert.rejects(async () => one.flush(), { code: 'EIO' })
 })
 
-/** Each connection to it keeps back what it writes, and keeps what it reads, until it is flushed. */
+/** A disk on which each connection holds back its writes and caches its reads until it is flushed. */
 function caching(blocks: number) {
   const disk = new Uint8Array(blocks)
   const open = (): DeviceInit => {

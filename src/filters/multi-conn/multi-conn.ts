@@ -5,7 +5,7 @@ import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { Group, Member } from './group.js'
 
-/** Says, emulates or denies that a flush is for all clients (nbdkit-multi-conn-filter(1)). */
+/** Announces, emulates or denies that a flush covers all clients (nbdkit-multi-conn-filter(1)). */
 export default defineFilter({
   name: 'multi-conn',
   description: 'makes a flush by one client hold for all of them',
@@ -29,7 +29,7 @@ export default defineFilter({
   },
   setup({ mode, trackDirty, byExportName }) {
     const groups = new Map<string, Group>()
-    /** Somebody wrote, went without a flush, and nobody was left to remember it. */
+    /** The last client left writes that were never flushed. */
     let abandoned = false
     let oneByOne = false
 
@@ -64,11 +64,12 @@ export default defineFilter({
         const name = byExportName ? request.exportName : ''
         const group = join(name)
         const member = new Member(device, group)
-        // Where a flush of one is a flush of all, or is taken for one, it does not matter who wrote.
+        // Where a flush by one member covers all, or is assumed to, the writer does not matter.
         const shared = !emulate && (trackDirty === 'fast' || can.multiConn)
         const close = async () => {
           try {
-            // It would take with it what a later flush of the others promises.
+            // Later flushes by others promise to cover these writes, but could not reach them after the
+            // close.
             if (emulate && member.dirty) await member.flush()
           } finally {
             await member.leave()
@@ -83,7 +84,7 @@ export default defineFilter({
             flush: () => (member.dirty || member.mayBeStale() ? member.flush() : undefined),
             close,
           }
-        // A write with FUA is a write and a flush, of all.
+        // A write with FUA is a write followed by a flush of all members.
         const withFua = { ...init.can, fua: 'emulate' as const }
         return { ...noted, can: withFua, flush: () => group.flushAll(trackDirty), close }
       },
@@ -91,9 +92,9 @@ export default defineFilter({
   },
 })
 
-/** Notes changes, and reads where they matter. */
+/** Records changes, and reads where they matter. */
 function withNotes(init: DeviceInit, device: Device, member: Member, reads: boolean): DeviceInit {
-  /** Before and after: what is in flight belongs to the next flush, too. */
+  /** Records before and after: a change in flight also belongs to the next flush. */
   const noted = (durable: boolean, change: () => MaybePromise<void>): MaybePromise<void> => {
     member.noteChange(durable)
     const result = change()

@@ -1,7 +1,7 @@
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** Takes away what a device does for cache requests (nbdkit-nocache-filter(1)). */
+/** Hides, emulates or ignores a device's handling of cache requests (nbdkit-nocache-filter(1)). */
 export default defineFilter({
   name: 'nocache',
   description: 'hides, emulates or ignores cache requests',

@@ -6,7 +6,7 @@ import { deviceContract, openDevice } from '../../testing/index.js'
 import { Disk } from '../../testing/served-disk.js'
 import nofilter from './nofilter.js'
 
-/** A filter that shows what is below it. */
+/** A filter that shows the device below it. */
 function look(found: Device[]) {
   return defineFilter({
     name: 'look',

@@ -5,12 +5,12 @@ import { deviceContract, openDevice, type RawClient } from '../../testing/index.
 import { Disk, serve } from '../../testing/served-disk.js'
 import noparallel from './noparallel.js'
 
-/** Answers what waits until `count` calls have come, and gives the most that waited at once. */
+/** Answers waiting calls until `count` have come. Returns the most that waited at once. */
 async function answer(disk: Disk, count: number): Promise<number> {
   let most = 0
   for (let answered = 0; answered < count; answered++) {
     await disk.holds(1)
-    // Whatever else may come has come by then.
+    // Any other call that could come has come by then.
     for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve))
     most = Math.max(most, disk.held.length)
     disk.release()

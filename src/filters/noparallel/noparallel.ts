@@ -1,7 +1,7 @@
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** Lets fewer requests run at once (nbdkit-noparallel-filter(1)). */
+/** Limits how many requests run at once (nbdkit-noparallel-filter(1)). */
 export default defineFilter({
   name: 'noparallel',
   description: 'limits requests to one at a time',
@@ -18,7 +18,7 @@ export default defineFilter({
     async open(request, next) {
       const device = await next(request)
       if (serialize !== 'connections') return device
-      // A client that is told of it connects again, and waits for itself.
+      // A client that sees multi-conn would connect again and wait for itself.
       return { ...device, can: { ...device.can, multiConn: false } }
     },
   }),

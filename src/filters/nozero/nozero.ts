@@ -3,7 +3,7 @@ import { ConfigError, NbdError } from '../../api/errors.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** Takes away what a device does to write zeroes fast (nbdkit-nozero-filter(1)). */
+/** Hides or restricts a device's efficient zeroing (nbdkit-nozero-filter(1)). */
 export default defineFilter({
   name: 'nozero',
   description: 'hides or restricts the efficient writing of zeroes',
@@ -28,7 +28,7 @@ export default defineFilter({
         case 'none':
           return { ...device, can: { ...can, zero: 'none', fastZero: false } }
         case 'emulate':
-          // What is emulated refuses `fast` by itself.
+          // Emulated zeroing refuses `fast` by itself.
           return { ...device, can: { ...can, zero: 'emulate', fastZero: fast !== 'none' } }
         default:
           if (can.zero === 'none')
@@ -43,7 +43,7 @@ export default defineFilter({
 
 type FastMode = 'default' | 'none' | 'slow' | 'ignore'
 
-/** The device's own zeroing, less what it may do. */
+/** The device's own zeroing, with restrictions. */
 function restricted(device: Device, noTrim: boolean, fast: FastMode): DeviceInit {
   const { can } = device
   const zero: Device['zero'] = (offset, length, flags) => {
@@ -57,7 +57,7 @@ function restricted(device: Device, noTrim: boolean, fast: FastMode): DeviceInit
   return {
     ...device,
     can: { ...can, fastZero: fast === 'default' ? can.fastZero : fast !== 'none' },
-    // `zeromode=plugin` with the defaults changes nothing, and costs nothing.
+    // `zeromode=plugin` with the defaults changes nothing and costs nothing.
     zero: noTrim || fast === 'slow' || fast === 'ignore' ? zero : device.zero,
   }
 }

@@ -5,7 +5,7 @@ import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { fileExists } from '../../lib/file-system.js'
 
-/** Takes writing away, for good or while a file exists (nbdkit-readonly-filter(1)). */
+/** Makes a disk read-only, always or while a file exists (nbdkit-readonly-filter(1)). */
 export default defineFilter({
   name: 'readonly',
   description: 'makes a disk read-only, always or while a file exists',

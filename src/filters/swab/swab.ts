@@ -63,7 +63,7 @@ function blockSizeOf({ blockSize }: Device, wordBytes: number): BlockSize {
 
 const pieceBytes = 64 * 1024
 
-/** Swaps into other memory: bytes that a device returns or a client writes are borrowed. Zeroes stay holes. */
+/** Swaps into new memory: what a device returns and a client writes is borrowed. Zeroes stay holes. */
 function swapped<T extends Data>(data: T, wordBytes: number, alloc: Alloc): MaybePromise<T | Uint8Array> {
   const parts: readonly Uint8Array[] = data instanceof Uint8Array ? [data] : data
   if (wordBytes === 1 || parts.every(isZeroes)) return data

@@ -16,7 +16,7 @@ import timeLimit from './time-limit.js'
 
 const limit = 5000
 
-/** A real server, whose clients are on a real socket; its clock stands still but for `pass`. */
+/** A real server with clients on a real socket. Its clock advances only with `pass`. */
 async function connected(t: TestContext, options: { disk?: Disk; limit?: number } = {}) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   const { disk = new Disk() } = options
@@ -27,7 +27,7 @@ async function connected(t: TestContext, options: { disk?: Disk; limit?: number 
   return { ...served, disk, client, connection, pass: (ms: number) => pass(t, ms) }
 }
 
-/** Time passes, in small steps: what happens in between may start a clock of its own. */
+/** Advances the time in small steps, because callbacks in between may start timers. */
 async function pass(t: TestContext, ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= 100) {
     t.mock.timers.tick(Math.min(left, 100))
@@ -35,7 +35,7 @@ async function pass(t: TestContext, ms: number): Promise<void> {
   }
 }
 
-/** Nothing more comes of the server. */
+/** Asserts that the server sends nothing more and closes the connection. */
 async function isDropped(client: RawClient): Promise<void> {
   await assert.rejects(client.take(1), /the server closed the connection/)
 }

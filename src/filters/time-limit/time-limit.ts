@@ -1,12 +1,9 @@
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 
-/** What a client is left to say goodbye, after its last reply, before it is dropped. */
+/** Time for a client to say goodbye after its last reply, before it is dropped. */
 const lingerMs = 1000
-/**
- * What it is left in all: a request that takes longer is not answered, and one that stays half sent is
- * dropped.
- */
+/** Total time left: a request that takes longer is not answered, and one that stays half sent is dropped. */
 const deadlineMs = 3000
 
 /** Limits how long a client may stay connected (nbdkit-time-limit-filter(1)). */

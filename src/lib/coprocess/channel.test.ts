@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { BusyPoll } from '../busy-poll.js'
 import { Channel, decodeWord, encodeWord } from './channel.js'
 
-/** A channel, whose other end the test is. */
+/** A channel whose other end is the test. */
 function channel() {
   const [from, to] = [new PassThrough(), new PassThrough()]
   const events: string[] = []

@@ -1,4 +1,4 @@
-/** Calls over a stream: a line for each, and bytes (docs/coprocess.md). */
+/** Calls over a stream: a line for each call, and bytes (docs/coprocess.md). */
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
@@ -14,26 +14,26 @@ export interface ChannelEvents {
   shutdown(): void
   disconnect(handle: string, force: boolean): void
   message(kind: 'log' | 'debug', text: string): void
-  /** What came makes no sense: nothing that follows would. */
+  /** The input broke the protocol, so nothing after it can be understood. */
   broken(message: string): void
 }
 
 interface Waiting {
   readonly method: string
-  /** The memory for its output, where it has any. */
+  /** The memory for the output, where the call has any. */
   readonly into: Uint8Array | undefined
   resolve(outcome: Outcome): void
   reject(error: Error): void
 }
 
 export class Channel {
-  /** Resolves when all that came has been read, and nothing more will come. */
+  /** Resolves when all input has been read and no more will come. */
   readonly read: Promise<unknown>
   readonly #from: Readable
   readonly #to: Writable
   readonly #busyPoll: BusyPoll
   readonly #waiting = new Map<number, Waiting>()
-  /** What is to be sent when the calls of this turn have all been made. */
+  /** Lines to send once all calls of this turn have been made. */
   #lines = ''
   #parts: (string | Uint8Array)[] = []
   #flushing = false
@@ -75,7 +75,7 @@ export class Channel {
     if (this.#to instanceof Socket) widen(this.#to)
     const source = adopted ?? from.on('data', received)
     this.#from = source
-    // Why it ends is told by the process.
+    // The process reports why a stream ends.
     for (const stream of [source, this.#to]) stream.on('error', () => {})
     this.read = new Promise((resolve) => {
       source.on('end', resolve).on('close', resolve)
@@ -83,12 +83,12 @@ export class Channel {
     source.resume()
   }
 
-  /** Calls that have not been answered. */
+  /** The number of unanswered calls. */
   get waiting(): number {
     return this.#waiting.size
   }
 
-  /** `input` and `into` are borrowed until the promise settles. */
+  /** Makes a call. `input` and `into` are borrowed until the promise settles. */
   call(
     method: string,
     words: readonly (string | number)[],
@@ -104,7 +104,7 @@ export class Channel {
     })
   }
 
-  /** The call of a client that has no handle yet: where that leaves, whoever works at it is told. */
+  /** Makes a call for a client that has no handle yet. If the client leaves, the coprocess is told. */
   async callFor(signal: AbortSignal, method: string, words: readonly (string | number)[]): Promise<Outcome> {
     const outcome = this.call(method, words)
     const tag = this.#tag
@@ -118,29 +118,29 @@ export class Channel {
     }
   }
 
-  /** A line that is not answered. */
+  /** Sends a line that gets no reply. */
   note(text: string): void {
     if (!this.#failure) this.#send(`- ${text}\n`)
   }
 
-  /** Nothing more will be called: it finds the end of its input. */
+  /** Ends the input of the coprocess: no more calls follow. */
   end(): void {
     this.#flush()
     this.#to.end()
   }
 
-  /** What has come so far, as far as it is known. */
+  /** Bytes received so far, as far as known. */
   get bytesRead(): number {
     return this.#from instanceof Socket ? this.#from.bytesRead : 0
   }
 
-  /** Reads and sends no more, whoever else may hold the other end. */
+  /** Stops reading and sending, whoever else may hold the other end. */
   close(): void {
     this.#from.destroy()
     this.#to.destroy()
   }
 
-  /** Fails all that wait, and all that will be called. */
+  /** Fails all waiting and all future calls. */
   fail(error: Error): void {
     this.#failure ??= error
     const waiting = [...this.#waiting.values()]
@@ -156,12 +156,12 @@ export class Channel {
 
   #ok({ method, into, resolve, reject }: Waiting, output: Uint8Array, length: number): void {
     const most = into?.length ?? textMax
-    // What is shorter than its memory does not fill it.
+    // Output shorter than its memory does not fill it.
     if (length <= most) resolve({ status: 'ok', output: output.subarray(0, length) })
     else reject(new NbdError('EIO', `${method}: it answered ${length} bytes, wanted were ${most}`))
   }
 
-  /** Many calls are made in one turn: they leave together. */
+  /** Collects the calls of one turn, which are sent together. */
   #send(line: string, input?: Uint8Array): void {
     this.#lines += line
     if (input !== undefined) {
@@ -193,7 +193,7 @@ export class Channel {
 
 const nothing = new Uint8Array(0)
 
-/** The bytes of a read, or of several: what is long goes to its place without a stop here. */
+/** The size of one or several reads. Long output goes directly to its place. */
 const receiveBytes = 65536
 
 /** Receives large output into its place. Undefined where the running Node cannot do that. */
@@ -217,7 +217,10 @@ function receiveInto(
   })
 }
 
-/** Spaces, control characters, `%` and what is not ASCII as `%20`: what is left is one word. */
+/**
+ * Encodes a text as one word: spaces, control characters, `%` and characters outside ASCII become escapes
+ * such as `%20`.
+ */
 export function encodeWord(word: string): string {
   const isPlain = /^[\x21-\x24\x26-\x7e]*$/.test(word)
   if (isPlain) return word
@@ -229,7 +232,7 @@ export function encodeWord(word: string): string {
   return encoded
 }
 
-/** What {@link encodeWord} made. Bytes that are no text stay visible. */
+/** Decodes the result of {@link encodeWord}. Bytes that are not UTF-8 stay visible. */
 export function decodeWord(word: string): string {
   return word.replaceAll(/(?:%[0-9a-f]{2})+/gi, (escaped) =>
     Buffer.from(escaped.replaceAll('%', ''), 'hex').toString(),

@@ -18,33 +18,33 @@ import { type CallOptions, lineOf, type Methods, type Outcome, textOf } from '..
 import { decodeWord } from './channel.js'
 import { Coprocess } from './process.js'
 
-/** How a host is started, and what it loads. */
+/** How to start a host, and what it loads. */
 export interface HostOptions {
-  /** For messages: the plugin's own name. */
+  /** The plugin's name, for messages. */
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
-  /** What the host loads: an absolute path. */
+  /** The file that the host loads, as an absolute path. */
   readonly file: string
   readonly settings: readonly Setting[]
-  /** Those that the plugin may know: `NAME.FLAG=VALUE`. */
+  /** Debug flags that the plugin may know: `NAME.FLAG=VALUE`. */
   readonly debugFlags: readonly string[]
   readonly server: ServerContext
-  /** Start it again, for new clients, when it has died. */
+  /** Start the host again for new clients when it has died. */
   readonly restart: boolean
-  /** What a user may do where the process ends while it loads the file. */
+  /** Advice to the user where the process ends while it loads the file. */
   readonly endsEarly: string
 }
 
-/** A process, from its start to its end: after a restart there is another. */
+/** One process from start to end. A restart makes another. */
 class Host implements Methods {
   readonly name: string
   known: ReadonlySet<string> = new Set()
-  /** What it says of itself, by key. */
+  /** The host's facts about itself, by key. */
   facts: ReadonlyMap<string, string> = new Map()
   readonly #coprocess: Coprocess
   readonly #options: HostOptions
-  /** Clients by the handles that are open. */
+  /** Clients by their open handles. */
   readonly #clients = new Map<string, Connection>()
 
   constructor(options: HostOptions) {
@@ -97,7 +97,7 @@ class Host implements Methods {
       ;({ output } = await this.call('load', words))
     } catch (error) {
       const why = messageOf(error)
-      // Most begin with it.
+      // Most messages already begin with the name.
       const named = why.startsWith(`${this.name}: `) || why.startsWith(`${file}: `)
       const hint = this.#coprocess.hasStarted && this.dead ? `: ${endsEarly}` : ''
       throw new ConfigError(`${named ? '' : `${this.name}: `}${why}${hint}`, { cause: error })
@@ -118,19 +118,19 @@ class Host implements Methods {
 
   async configure(): Promise<void> {
     const { settings } = this.#options
-    // A first word without a key is a script, where the plugin does not say more (nbdkit(1), "Magic
-    // parameters"): so is each plugin for a language called.
+    // By default, a first word without a key is the script (nbdkit(1), "Magic parameters"), since plugins for
+    // languages are called so. A plugin may name another key.
     const byDefault = settings[0]?.[0] === undefined ? 'script' : undefined
     const magicKey = async () => this.facts.get('magic_config_key') ?? byDefault
     await giveSettings(this, settings, magicKey)
   }
 
-  /** Opens a handle, and goes on with it until it is closed. */
+  /** Opens a handle, and returns its methods until it is closed. */
   open: Opener = async ({ connection }, words) => {
     const handle = lineOf((await this.call('open', words, { connection })).output)
     this.#clients.set(handle, connection)
     const dropped = () => this.#coprocess.channel.note(`dropped ${handle}`)
-    // It may have gone while the plugin opened it.
+    // The client may have left while the plugin opened the handle.
     if (connection.signal.aborted) dropped()
     connection.signal.addEventListener('abort', dropped, { once: true })
     const methods: Methods = {
@@ -147,7 +147,7 @@ class Host implements Methods {
     return { methods, handle }
   }
 
-  /** It is set up. */
+  /** Marks the end of set-up. */
   begun(): void {
     this.#coprocess.begun()
   }
@@ -157,7 +157,7 @@ class Host implements Methods {
   }
 }
 
-/** The calls of a client that has no handle yet. */
+/** Calls for a client that has no handle yet. */
 const connecting: ReadonlySet<string> = new Set(['preconnect', 'list_exports', 'default_export', 'open'])
 
 function nameOf(flag: string): string {
@@ -165,15 +165,15 @@ function nameOf(flag: string): string {
 }
 
 /**
- * Passwords may be read from descriptors that we were given (nbdkit_read_password(3)): `password=-5`. What
- * looks like one and was not inherited is a number: the host refuses to read from it.
+ * Finds the inherited descriptors from which passwords may be read (nbdkit_read_password(3)): `password=-5`.
+ * A value that looks like one but was not inherited counts as a number: the host refuses to read from it.
  */
 function passwordDescriptors(settings: readonly Setting[]): number[] {
   const numbers = settings.flatMap(([, value]) => (/^-\d{1,4}$/.test(value) ? [-Number(value)] : []))
   return numbers.filter((fd) => fd > 2 && whyNotInherited(fd) === undefined)
 }
 
-/** `unix:PID:UID:GID`, `tcp:PORT:ADDRESS` or `stream`. */
+/** Encodes a peer: `unix:PID:UID:GID`, `tcp:PORT:ADDRESS` or `stream`. */
 export function peerOf({ peer }: Pick<Connection, 'peer'>): string {
   const { family, pid, uid, gid, port, address } = peer
   if (family === 'unix') return `unix:${pid ?? ''}:${uid ?? ''}:${gid ?? ''}`
@@ -181,7 +181,7 @@ export function peerOf({ peer }: Pick<Connection, 'peer'>): string {
   return 'stream'
 }
 
-/** Starts the host, sets the plugin up, and gives what serves its clients. */
+/** Starts the host, sets up the plugin, and returns the instance that serves its clients. */
 export async function hosted(options: HostOptions): Promise<PluginInstance> {
   const { server, restart } = options
   const start = async () => {
@@ -199,7 +199,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
   const first = await start()
   let { host } = first
 
-  /** The process that runs: one that has died is replaced, once for all who come meanwhile. */
+  /** Returns the running process. A dead one is replaced, once for all callers that wait meanwhile. */
   let restarting: Promise<Host> | undefined
   const running = async (): Promise<Host> => {
     if (!host.dead) return host
@@ -221,7 +221,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
   const methods: Methods = {
     name: options.name,
     known: host.known,
-    // Nothing is started for its end.
+    // Does not restart the host only to shut it down.
     call: async (method, words, more) =>
       (endings.has(method) ? host : await running()).call(method, words, more),
   }
@@ -235,7 +235,7 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
   })
   return {
     ...instance,
-    /** A client that came while the process died has lost nothing: it is for the next one. */
+    /** Opens for a client. If the process dies meanwhile, nothing is lost: the next process opens instead. */
     async open(request) {
       const asked = await running()
       try {
@@ -251,8 +251,8 @@ export async function hosted(options: HostOptions): Promise<PluginInstance> {
 const endings: ReadonlySet<string> = new Set(['cleanup', 'unload'])
 
 /**
- * A host calls a plugin of `serialize_all_requests` for one thing after the other by itself. So the next
- * request may be on its way while it works, and it needs not wait for it.
+ * The concurrency for the server. A host itself runs a plugin of `serialize_all_requests` one call at a time.
+ * The server can thus send the next request while the host works.
  */
 function serverModel(asked: Concurrency): Concurrency {
   return asked === 'serialize-all-requests' ? 'parallel' : asked
@@ -262,7 +262,7 @@ function staticModel(host: Host): Concurrency {
   return readThreadModel(host.facts.get('thread_model') ?? '') ?? 'serialize-all-requests'
 }
 
-/** For `--help` and `--dump-plugin`. */
+/** Describes the plugin for `--help` and `--dump-plugin`. */
 export async function describeHosted(options: HostOptions): Promise<Description> {
   const host = new Host(options)
   try {

@@ -1,4 +1,4 @@
-/** One coprocess for each client: a script that stays alive. */
+/** A coprocess for each client: a script that stays alive. */
 import type { ServerContext } from '../../api/plugin.js'
 import { processOf } from '../../api/process-context.js'
 import type { Opener } from '../methods/instance.js'
@@ -8,18 +8,18 @@ import { Coprocess } from './process.js'
 
 export interface PerClientOptions {
   readonly file: string
-  /** Its variable `tmpdir`. */
+  /** The value of the script's variable `tmpdir`. */
   readonly directory: string
   readonly server: ServerContext
 }
 
-/** It has one client alone. */
+/** The only handle: the script has one client. */
 const handle = '1'
 
-/** When its client has been dropped by force, what it still does has so long to end, in ms. */
+/** Time for the script to end after its client was dropped by force, in ms. */
 const droppedMs = 10_000
 
-/** Starts `FILE coprocess READONLY EXPORTNAME TLS` for a client; it ends after its `close`. */
+/** Starts `FILE coprocess READONLY EXPORTNAME TLS` for a client. The script ends after its `close`. */
 export function openCoprocess({ file, directory, server }: PerClientOptions): Opener {
   return async ({ connection }, words) => {
     const coprocess = new Coprocess({

@@ -1,4 +1,4 @@
-/** A process that answers calls, from its start to its end. */
+/** A process that answers calls, from start to end. */
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
@@ -15,29 +15,34 @@ export interface CoprocessOptions {
   readonly file: string
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
-  /** It speaks on standard input and output, or on a descriptor that its variable NBDKIT_TS_FD names. */
+  /** Speaks on standard input and output, or on the descriptor in the variable NBDKIT_TS_FD. */
   readonly speaks: 'standard' | 'descriptor'
-  /** Where standard output and input are a client's: 2 for output, and no input. */
+  /**
+   * False where standard input and output belong to a client: the process then prints to 2 and has no input.
+   */
   readonly stdioSafe: boolean
-  /** Descriptors of ours that it is to have too, under the same numbers, above 2. */
+  /** Our descriptors that the process also gets, under the same numbers, above 2. */
   readonly descriptors?: readonly number[]
-  /** For messages: whose process it is. */
+  /** The owner of the process, for messages. */
   readonly name: string
   readonly log: Log
-  /** As a layer is told. */
+  /** The value that layers receive. */
   readonly busyPollUs: number
   readonly events: Pick<ChannelEvents, 'shutdown' | 'disconnect'>
 }
 
-/** What it left may hold its pipes open: when it has ended, so long a quiet is the end of them, in ms. */
+/**
+ * Programs that the process left behind may hold its pipes open. Once it has ended, this long a quiet period
+ * ends reading, in ms.
+ */
 const saidMs = 200
 
-/** After the end of its input a process has so long to end by itself, in ms. */
+/** Time for the process to end after the end of its input, in ms. */
 const endMs = 5000
 
 export class Coprocess {
   readonly channel: Channel
-  /** Resolves when it has ended. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   #ending = false
@@ -69,13 +74,13 @@ export class Coprocess {
     })
   }
 
-  /** Resolves with the reason when it has ended, and all that it said has been read. */
+  /** Resolves with the reason when the process has ended and its output has been read. */
   async #end(file: string): Promise<string> {
     const child = this.#child
     const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
     const why = await new Promise<string>((resolve) => {
       child.on('error', (error) => {
-        // Nothing was started, and so there is nothing that could exit.
+        // Nothing was started, so no exit will follow.
         if (child.pid === undefined) resolve(`it cannot be run: ${whyNotRun(file, error)}`)
       })
       child.on('exit', (status, signal) => {
@@ -85,7 +90,7 @@ export class Coprocess {
     })
     if (child.pid === undefined) return why
     const said = Promise.all([closed, this.channel.read]).then(() => true)
-    // As long as something comes, more may follow.
+    // While data arrives, more may follow.
     for (let before = -1; before !== this.channel.bytesRead; ) {
       before = this.channel.bytesRead
       const patience = new AbortController()
@@ -93,7 +98,7 @@ export class Coprocess {
       const isAll = await Promise.race([said, quiet])
       patience.abort()
       if (isAll) break
-      // What came while the server was busy elsewhere is read before this.
+      // Read data that came while the server was busy before deciding.
       await setImmediate()
     }
     this.channel.close()
@@ -102,7 +107,7 @@ export class Coprocess {
     return why
   }
 
-  /** From now on an end that is not asked for is logged: before, whoever starts it is told by its calls. */
+  /** From now on an unexpected end is logged. Before, the starter learns of the end from its calls. */
   begun(): void {
     this.#begun = true
   }
@@ -111,7 +116,7 @@ export class Coprocess {
     return this.#hasEnded
   }
 
-  /** There is, or was, such a process. */
+  /** True where the process runs or has run. */
   get hasStarted(): boolean {
     return this.#child.pid !== undefined
   }
@@ -121,7 +126,7 @@ export class Coprocess {
     killGroup(this.#child)
   }
 
-  /** Lets it end: it finds the end of its input. Where that does not help, it is killed. */
+  /** Ends the input of the process, so that it ends. Kills it where it does not. */
   async end(): Promise<void> {
     this.#ending = true
     if (this.#hasEnded) return
@@ -133,8 +138,8 @@ export class Coprocess {
 }
 
 /**
- * What it prints goes through us, as our own standard output and error may change: in the background they are
- * nobody's any more, and whoever waits for their end must not wait for a plugin.
+ * Passes the output of the process through us, because our own standard output and error may change: they are
+ * detached in the background, and a caller that waits for them to close must not wait for a plugin.
  */
 function printFrom({ stdout, stderr }: ChildProcess, stdioSafe: boolean): void {
   stdout?.on('data', (chunk: Uint8Array) => writeStandard(stdioSafe ? 1 : 2, chunk))

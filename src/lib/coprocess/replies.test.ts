@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { everySplit } from '../../testing/every-split.js'
 import { ReplyDecoder } from './replies.js'
 
-/** Everything that comes out, as text. Calls 1 to 9 wait, and each wants `tag` bytes at most. */
+/** All decoded events as text. Calls 1 to 9 are waiting, and each wants at most `tag` bytes. */
 function decode(pieces: readonly Uint8Array[]): string[] {
   const found: string[] = []
   const decoder = new ReplyDecoder({
@@ -29,7 +29,7 @@ const whole = [
 
 const expected = [
   ...['1 ok 0 ', '2 ok 0 ', '5 ok 5 ab\ncd', '9 false', '8 missing', '7 EIO ', '6 ENOSPC '],
-  // Of five bytes it wanted three.
+  // The call wanted three of the five bytes.
   ...['5 EINVAL it is wrong: ä', '4 EIO the disk is full', '3 ok 5 abc'],
   ...['9 raised TypeError a%20b.py:3 not a number', '8 raised Full f:1 '],
   ...['shutdown', 'disconnect 1 false', 'disconnect h/2 true', 'log: ', 'log: a b', 'debug: c'],
@@ -76,7 +76,7 @@ describe('what a coprocess sends', () => {
     assert.equal(place?.length, 99_997)
     place?.fill(120)
     decoder.placed(90_000)
-    // What is left is short: it comes with the next line.
+    // The rest is short: it arrives with the next line.
     assert.equal(decoder.place(), undefined)
     decoder.push(Buffer.concat([Buffer.alloc(9_997, 'y'), Buffer.from('2 false\n')]))
     assert.deepEqual(answers, [[1, 100_000, 100_000]])

@@ -1,11 +1,11 @@
 /**
- * Reads what a coprocess sends (docs/coprocess.md):
+ * Reads the output of a coprocess (docs/coprocess.md):
  *
  *     TAG ok [LENGTH] | TAG false | TAG missing
  *     TAG error [ERRNO [MESSAGE]] | TAG raised NAME PLACE [MESSAGE]
  *     shutdown | disconnect HANDLE soft|force | log TEXT | debug TEXT
  *
- * each on a line, and LENGTH bytes behind it.
+ * Each is a line, with LENGTH bytes after it.
  */
 
 import { printableLine } from '../printable.js'
@@ -13,27 +13,27 @@ import { printableLine } from '../printable.js'
 /** The longest line, in bytes. */
 const lineMax = 65536
 
-/** For so many bytes that are still to come it is worth while to receive them where they shall stay. */
+/** With at least this many bytes still to come, receiving directly into their place pays off. */
 const placeMin = 16384
 
 export interface ReplyEvents {
   /**
-   * The memory for the output of the call with this tag, of which `length` bytes come: as long as they, or
-   * shorter, and then the rest is thrown away. Undefined where no call has this tag.
+   * The memory for the output of the call with this tag, which will send `length` bytes. The memory may be
+   * shorter: then the rest is discarded. Undefined where no call has this tag.
    */
   target(tag: number, length: number): Uint8Array | undefined
-  /** `output` is the memory that was given, `length` what was really sent. */
+  /** `output` is the memory from `target`, `length` the number of bytes sent. */
   ok(tag: number, output: Uint8Array, length: number): void
   other(tag: number, status: 'false' | 'missing'): void
   error(tag: number, code: string, message: string): void
-  /** `name` and `place` as words of the protocol. */
+  /** `name` and `place` are encoded words of the protocol. */
   raised(tag: number, raised: Raised): void
   shutdown(): void
   disconnect(handle: string, force: boolean): void
   message(kind: 'log' | 'debug', text: string): void
 }
 
-/** An exception that the plugin did not mean. */
+/** An exception that the plugin did not intend. */
 export interface Raised {
   readonly name: string
   readonly place: string
@@ -42,28 +42,31 @@ export interface Raised {
 
 export class ReplyDecoder {
   readonly #events: ReplyEvents
-  /** The beginning of a line whose end has not come. */
+  /** The parts of an incomplete line. */
   #begun: Buffer[] = []
   #begunLength = 0
   #tag = 0
   #length = 0
-  /** Bytes of output that are still to come. */
+  /** Bytes of output still to come. */
   #missing = 0
   #target: Uint8Array = nothing
-  /** Bytes that are in the target. */
+  /** Bytes in the target. */
   #filled = 0
 
   constructor(events: ReplyEvents) {
     this.#events = events
   }
 
-  /** The place of the next bytes, where they are many and it is known: tell {@link placed} what came. */
+  /**
+   * The place for the next bytes, where it is known and many bytes are to come. Report them to {@link
+   * placed}.
+   */
   place(): Uint8Array | undefined {
     const room = this.#target.length - this.#filled
     return this.#missing >= placeMin && room >= placeMin ? this.#target.subarray(this.#filled) : undefined
   }
 
-  /** So many bytes came into their place. */
+  /** Reports `length` bytes received into their place. */
   placed(length: number): void {
     this.#filled += length
     this.#missing -= length
@@ -71,9 +74,9 @@ export class ReplyDecoder {
   }
 
   /**
-   * Takes bytes as they come: they may be used until this returns.
+   * Takes received bytes, which may be used until this returns.
    *
-   * @throws Error where a line is none of the protocol.
+   * @throws Error where a line breaks the protocol.
    */
   push(chunk: Buffer): void {
     let at = 0
@@ -163,7 +166,7 @@ export class ReplyDecoder {
     const [, handle = '', how] = /^disconnect (\S*) (soft|force)$/.exec(line) ?? []
     if (how !== undefined) this.#events.disconnect(handle, how === 'force')
     else if (line === 'shutdown') this.#events.shutdown()
-    // The answer to a line that wants none, of a program that does not know such lines.
+    // A reply to a line that wants none, from a program that does not know such lines.
     else if (line.startsWith('- ')) return
     else {
       const [, kind, text = ''] = /^(log|debug)(?: (.*))?$/.exec(line) ?? wrong(line)

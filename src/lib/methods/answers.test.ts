@@ -63,7 +63,7 @@ describe('extents that a script prints', () => {
     ])
   })
 
-  // What nbdkit 1.32.5 makes of each.
+  // How nbdkit 1.32.5 reads each.
   const types: Readonly<Record<string, number>> = {
     ...{ '': 0, data: 0, foo: 0, HOLE: 0, hole: HOLE, zero: ZERO, 'hole zero': HOLE },
     ...{ 'hole,zero': 3, 'hole+zero': 3, 'hole|zero': 3, holezero: 3, 'zero,,hole': 3 },

@@ -1,5 +1,6 @@
 /**
- * What scripts print, read (nbdkit-sh-plugin(3), "Methods"). Each throws an Error that says what was found.
+ * Parses the output of scripts (nbdkit-sh-plugin(3), "Methods"). Each function throws an Error that says what
+ * was found.
  */
 import { type BlockSize, type Extent, HOLE, type Support, ZERO } from '../../api/device.js'
 import { parseSize } from '../../api/parse.js'
@@ -10,7 +11,7 @@ export function readSize(text: string): number {
   return parseSize(text.trim())
 }
 
-/** Three sizes: minimum, preferred and maximum. All zero: nothing is said. */
+/** Reads three sizes: minimum, preferred and maximum. Undefined where all are zero. */
 export function readBlockSize(text: string): BlockSize | undefined {
   const words = text.trim().split(/\s+/)
   const [minimum, preferred, maximum] = words.map(parseBlockSize)
@@ -19,7 +20,7 @@ export function readBlockSize(text: string): BlockSize | undefined {
   return minimum === 0 && preferred === 0 && maximum === 0 ? undefined : { minimum, preferred, maximum }
 }
 
-/** 32 bits of ones are how C says that there is no maximum, and -1 how scripts do. */
+/** C writes "no maximum" as 32 bits of ones, and scripts write it as -1. */
 function parseBlockSize(word: string): number {
   return word === '-1' ? 0xffffffff : parseSize(word)
 }
@@ -44,7 +45,10 @@ export function readThreadModel(text: string): Concurrency | undefined {
   }
 }
 
-/** Lines: the first says what the others are, and is one of them where it says nothing. */
+/**
+ * Reads a list of exports. The first line names the format of the others. If it names no format, it is an
+ * export itself.
+ */
 export function readExports(text: string): Export[] {
   const lines = text.split('\n')
   if (lines.at(-1) === '') lines.pop()
@@ -70,8 +74,8 @@ function described(name: string, description: string | undefined): Export {
 }
 
 /**
- * Lines of an offset, a length and perhaps a type, in ascending order and without gaps. Blank lines and those
- * that begin with `#` say nothing.
+ * Reads lines with an offset, a length and an optional type, in ascending order without gaps. Blank lines and
+ * lines that begin with `#` are ignored.
  *
  * @returns runs from `offset` on.
  */
@@ -96,12 +100,12 @@ export function readExtents(text: string, offset: number): Extent[] {
 }
 
 /**
- * Bits as a decimal number, with whatever follows its digits; or any word, in which nbdkit looks for `hole`
- * and `zero`. What is neither is data.
+ * Reads the type of an extent: bits as a decimal number, ignoring any text after the digits, or a word that
+ * nbdkit searches for `hole` and `zero`. Anything else is data.
  */
 function readType(word: string): number {
   const [digits] = /^[+-]?\d+/.exec(word) ?? []
-  // A number of any size counts by its lowest bits: -1 has all of them.
+  // Only the lowest bits of a number count, whatever its size: -1 has them all.
   if (digits !== undefined) return Number(BigInt.asUintN(32, BigInt(digits.replace('+', '')))) & (HOLE | ZERO)
   return (word.includes('hole') ? HOLE : 0) | (word.includes('zero') ? ZERO : 0)
 }

@@ -1,4 +1,4 @@
-/** A handle that `open` answered: what belongs to one client. */
+/** A handle returned by `open`, which belongs to one client. */
 import type { Connection } from '../../api/connection.js'
 import type { CallOptions, Methods, Outcome } from './methods.js'
 
@@ -13,12 +13,12 @@ export class Handle {
     this.#connection = connection
   }
 
-  /** True only where that is known. */
+  /** True only where the method is known to exist. */
   has(method: string): boolean {
     return this.#methods.known?.has(method) ?? false
   }
 
-  /** True only where that is known. */
+  /** True only where the method is known to be missing. */
   lacks(method: string): boolean {
     return this.#methods.known?.has(method) === false
   }
@@ -31,7 +31,10 @@ export class Handle {
     return this.#methods.call(method, [this.#name, ...words], { input, into, connection: this.#connection })
   }
 
-  /** It is for the plugin, and not for the client: it goes to its end, also where that has been dropped. */
+  /**
+   * Closes the handle. This call is for the plugin and not for the client, so it completes even where the
+   * client was dropped.
+   */
   async close(): Promise<void> {
     if (!this.lacks('close')) await this.#methods.call('close', [this.#name])
   }

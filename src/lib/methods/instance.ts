@@ -1,4 +1,4 @@
-/** A plugin that has been set up, over somebody else's methods. */
+/** A configured plugin on top of methods in another program. */
 import type { DeviceInit } from '../../api/device.js'
 import { logMessageOf } from '../../api/error-text.js'
 import { ConfigError } from '../../api/errors.js'
@@ -8,7 +8,7 @@ import { readExports, readThreadModel } from './answers.js'
 import { openHandle } from './device.js'
 import { lineOf, type Methods, type Outcome, textOf } from './methods.js'
 
-/** Calls a method that may be missing. @throws ConfigError with what it failed with. */
+/** Calls a method that may be missing. @throws ConfigError with the method's error. */
 export async function configureBy(
   methods: Methods,
   method: string,
@@ -32,9 +32,10 @@ export async function magicKeyOf(methods: Methods): Promise<string | undefined> 
 }
 
 /**
- * Gives each setting to `config`, in order, and then says that these were all.
+ * Passes each setting to `config`, in order, then calls `config_complete`.
  *
- * @throws ConfigError where it takes none, for a bare word that has no key, and where it refuses.
+ * @throws ConfigError where the plugin takes no settings, where a bare word has no key, or where the plugin
+ * refuses.
  */
 export async function giveSettings(
   methods: Methods,
@@ -52,7 +53,10 @@ export async function giveSettings(
   await configureBy(methods, 'config_complete')
 }
 
-/** `serialize-all-requests` unless the plugin says otherwise: the safest that is not slow for one client. */
+/**
+ * The plugin's thread model. Defaults to `serialize-all-requests`, the safest that is not slow for one
+ * client.
+ */
 export async function threadModelOf(
   methods: Methods,
   otherwise: Concurrency = 'serialize-all-requests',
@@ -61,14 +65,14 @@ export async function threadModelOf(
   return (status === 'ok' && readThreadModel(textOf(output))) || otherwise
 }
 
-/** What `dump_plugin` prints: further lines for `--dump-plugin`. */
+/** The output of `dump_plugin`: further lines for `--dump-plugin`. */
 export async function dumpedBy(methods: Methods): Promise<string[]> {
   const { output } = await configureBy(methods, 'dump_plugin')
   const printed = textOf(output).trimEnd()
   return printed === '' ? [] : [printed]
 }
 
-/** What opens a handle, with the words of `open`: gives the methods that go on with it, and its name. */
+/** Opens a handle with the words of `open`. Returns the handle's name and the methods to call it with. */
 export type Opener = (
   request: OpenRequest,
   words: readonly string[],
@@ -78,11 +82,11 @@ export interface InstanceOptions {
   readonly methods: Methods
   readonly concurrency: Concurrency
   readonly readOnly: boolean
-  /** More words for those calls that have them, about the client. */
+  /** Further words about the client, for the calls that have them. */
   readonly peer?: (request: Pick<OpenRequest, 'connection'>) => readonly string[]
-  /** `open`, unless given. */
+  /** Defaults to calling `open`. */
   readonly open?: Opener
-  /** What comes after `unload`. */
+  /** Called after `unload`. */
   readonly end: () => Promise<void>
 }
 
@@ -91,7 +95,7 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
   const has = (method: string) => methods.known === undefined || methods.known.has(method)
   const about = (request: OpenRequest) => [`${request.readOnly}`, `${request.tls}`, ...peer(request)]
 
-  /** Undefined: there is no such method. */
+  /** Undefined where there is no such method. */
   const exportsBy = async (method: string, request: OpenRequest) => {
     const { connection } = request
     const { status, output } = await methods.call(method, about(request), { connection })
@@ -116,7 +120,7 @@ export function instanceOf(options: InstanceOptions): PluginInstance {
     }
   }
   const closeAll = async () => {
-    // The plugin is gone after this, whatever it says. nbdkit asks no script for a cleanup.
+    // The plugin is gone after this, whatever it answers. nbdkit calls `cleanup` for no script.
     if (methods.known?.has('cleanup')) await methods.call('cleanup', []).catch(() => {})
     if (has('unload')) await methods.call('unload', []).catch(() => {})
     await options.end()

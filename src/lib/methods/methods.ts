@@ -1,42 +1,42 @@
 /**
- * A plugin whose methods are somebody else's: a script's, a program's. They are called by name, with words
- * and bytes, and answer with bytes. What the words are and what is answered is that of nbdkit-sh-plugin(3),
- * whatever language is behind it.
+ * A plugin whose methods belong to a script or another program. They are called by name with words and bytes,
+ * and answer with bytes. Words and answers are those of nbdkit-sh-plugin(3), in whatever language the plugin
+ * is.
  */
 import type { Connection } from '../../api/connection.js'
 import type { Data } from '../../api/device.js'
 
-/** How a call ended that did not fail. */
+/** The result of a call that did not fail. */
 export interface Outcome {
-  /** `false`: the other answer of a method that tells yes or no. `missing`: there is no such method. */
+  /** `false`: the negative answer of a yes-or-no method. `missing`: there is no such method. */
   readonly status: 'ok' | 'false' | 'missing'
-  /** What was printed. Empty unless `ok`. */
+  /** The output. Empty unless `ok`. */
   readonly output: Data
 }
 
-/** What comes with a call, beside its words. */
+/** Inputs of a call beside its words. */
 export interface CallOptions {
-  /** For `pwrite`: borrowed until the promise settles. */
+  /** For `pwrite`: the data, borrowed until the promise settles. */
   readonly input?: Uint8Array | undefined
-  /** For `pread`: the memory that may be filled with the output, which is to be as long. */
+  /** For `pread`: memory that the output may fill. The output must have the same length. */
   readonly into?: Uint8Array | undefined
-  /** Whose callback it is; for `disconnect`, and to give up when it is dropped. */
+  /** The client of the call, for `disconnect` and to give up when the client is dropped. */
   readonly connection?: Connection | undefined
 }
 
 export interface Methods {
-  /** Whose they are, for messages. */
+  /** The owner of the methods, for messages. */
   readonly name: string
-  /** Those that there are; undefined: only a call tells. */
+  /** The existing methods; undefined where only a call can tell. */
   readonly known?: ReadonlySet<string>
   /**
-   * Rejects with what the method failed with: an Error whose `code` is an errno name. There is no more to
-   * say of it than its message.
+   * Rejects with the failure of the method: an Error whose `code` is an errno name and whose message says
+   * everything.
    */
   call(method: string, words: readonly (string | number)[], options?: CallOptions): Promise<Outcome>
 }
 
-/** What is printed by methods that give no data, in bytes: more than any list of exports needs. */
+/** The most output of methods that return no data, in bytes: more than any list of exports needs. */
 export const textMax = 32 * 2 ** 20
 
 /** The methods that a layer is built of. `eval` takes a script for each. */
@@ -76,14 +76,14 @@ export const methodNames = [
   'zero',
 ] as const
 
-/** What was printed, as text. */
+/** The output as text. */
 export function textOf(output: Data): string {
   if (output instanceof Uint8Array)
     return Buffer.from(output.buffer, output.byteOffset, output.length).toString()
   return Buffer.concat(output).toString()
 }
 
-/** Without the newline that a script's `echo` adds. */
+/** The output as text, without the newline that a script's `echo` adds. */
 export function lineOf(output: Data): string {
   return textOf(output).replace(/\n$/, '')
 }

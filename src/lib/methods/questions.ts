@@ -1,4 +1,4 @@
-/** What a handle is and can do, asked one by one (nbdkit-plugin(3)). */
+/** Asks about the properties and capabilities of a handle, one by one (nbdkit-plugin(3)). */
 import type { Support } from '../../api/device.js'
 import { readSupport } from './answers.js'
 import type { Handle } from './handle.js'
@@ -11,7 +11,7 @@ export class Questions {
     this.#handle = handle
   }
 
-  /** Undefined: there is no such method. */
+  /** Undefined where there is no such method. */
   async read<T>(method: string, parse: (text: string) => T): Promise<T | undefined> {
     const { status, output } = await this.#ask(method)
     if (status === 'missing') return undefined
@@ -28,7 +28,7 @@ export class Questions {
     return status === 'missing' ? undefined : status === 'ok'
   }
 
-  /** Whether it may do something: as far as nothing is said, it may do what is known to be there. */
+  /** Whether the handle can do something. Defaults to whether the method for it is known to exist. */
   async can(method: string, action: string): Promise<boolean> {
     return (await this.whether(method)) ?? this.#handle.has(action)
   }

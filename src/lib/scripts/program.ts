@@ -1,4 +1,4 @@
-/** Runs a program once: gives it bytes to read, and takes what it prints. */
+/** Runs a program once: passes it input and collects its output. */
 import type { ChildProcess } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -12,36 +12,42 @@ export interface Program {
   readonly args: readonly string[]
   readonly env: NodeJS.ProcessEnv
   readonly input?: Uint8Array
-  /** Bytes of output that make sense: a program that prints more is killed. */
+  /** The most bytes of output allowed: a program that prints more is killed. */
   readonly outputMax: number
-  /** So many bytes are waited for, also when it has ended and something that it started still prints. */
+  /**
+   * Wait for at least this many bytes, even when the program has ended and a process that it started still
+   * prints.
+   */
   readonly outputMin?: number
-  /** Is given what kills the program, for when nobody wants its end, and gives what is called at its end. */
+  /**
+   * Receives a function that kills the program, for when its result is no longer wanted. Returns a function
+   * to call at the program's end.
+   */
   readonly watch?: (kill: () => void) => () => void
 }
 
 export interface Ended {
-  /** Null where a signal killed it. */
+  /** Null where a signal killed the program. */
   readonly status: number | null
   readonly signal: NodeJS.Signals | null
   readonly output: readonly Uint8Array[]
   /** In bytes. */
   readonly outputLength: number
-  /** The first 64 KiB of what it printed on standard error. */
+  /** The first 64 KiB of standard error. */
   readonly messages: string
-  /** It printed more than makes sense. */
+  /** True where the program printed more than allowed. */
   readonly flooded: boolean
 }
 
 const messagesMax = 65536
-/** What is left in the background may hold the output open: so long a quiet is the end of it, in ms. */
+/** Background processes may hold the output open. After this long a quiet period, reading ends, in ms. */
 const quietMs = 200
 
 /**
- * Resolves when the program has ended, and its output is closed or quiet. It has a process group of its own,
- * so that what it started is killed with it, where it has to be.
+ * Runs a program. Resolves when it has ended and its output is closed or quiet. The program has its own
+ * process group, so that processes it started can be killed along with it.
  *
- * @throws Error with a `code` where it cannot be started.
+ * @throws Error with a `code` where the program cannot be started.
  */
 export async function runProgram(program: Program): Promise<Ended> {
   const { file, args, env, input, outputMax, outputMin = 0, watch } = program
@@ -64,7 +70,7 @@ export async function runProgram(program: Program): Promise<Ended> {
   const forget = started(child)
   const kill = () => killGroup(child)
   const unwatch = watch?.(kill)
-  // It may end without having read all of it: whether that is an error is for its status to say.
+  // The program may end without reading all input. Its status tells whether that is an error.
   stdin?.on('error', () => {}).end(input)
 
   const output: Uint8Array[] = []
@@ -105,7 +111,7 @@ export async function runProgram(program: Program): Promise<Ended> {
   }
 }
 
-/** Comes when nothing has been read for a time, and enough before. */
+/** Resolves `came` when nothing has been read for a time, and enough before that. */
 class Quiet {
   readonly came: Promise<void>
   readonly #ms: number
@@ -135,8 +141,8 @@ class Quiet {
 type Ends = readonly [stdin: Writable | undefined, stdout: Readable, stderr: Readable]
 
 /**
- * What a program reads and prints through. Node gives it sockets, which have no name that a program can open
- * (`/dev/stdin`): real pipes have, where the C library can be reached.
+ * The pipes of a program. Node uses sockets, which have no name that a program can open (`/dev/stdin`). Real
+ * pipes do, and are used where the C library is available.
  */
 class Pipes {
   readonly #real: readonly (readonly [read: number, write: number])[]
@@ -167,7 +173,7 @@ class Pipes {
     for (const [index, [read, write]] of this.#real.entries()) closeSync(index === 0 ? read : write)
   }
 
-  /** No program was started. */
+  /** Closes our ends: no program was started. */
   abandon(): void {
     for (const [index, [read, write]] of this.#real.entries()) closeSync(index === 0 ? write : read)
   }

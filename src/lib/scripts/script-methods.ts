@@ -1,4 +1,4 @@
-/** Methods that are a script, started anew for each call (nbdkit-sh-plugin(3)). */
+/** Methods as a script that is started for each call (nbdkit-sh-plugin(3)). */
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import type { Connection } from '../../api/connection.js'
@@ -10,25 +10,25 @@ import { whyNotRun } from '../why-not-run.js'
 import { type Ended, runProgram } from './program.js'
 import { watchFor } from './unwanted.js'
 
-/** The highest exit status that has a meaning of its own. */
+/** The highest exit status with a meaning of its own. */
 export const maxKnownStatus = 8
 
-/** Methods that change something: one that is cut off in the middle may leave half of it. */
+/** Methods that change data: interrupting one may leave half of the change. */
 const writes: ReadonlySet<string> = new Set(['pwrite', 'trim', 'zero', 'flush'])
 
-/** How a method is run: a file, and what comes before its words. */
+/** How to run a method: a file, and the arguments before the method's words. */
 export interface Command {
   readonly file: string
   readonly args: readonly string[]
 }
 
 export interface ScriptsOptions {
-  /** Undefined for a method that there is not: nothing is started. */
+  /** Undefined for a missing method: nothing is started. */
   readonly commandOf: (method: string) => Command | undefined
-  /** For messages: the script's name. */
+  /** The script's name, for messages. */
   readonly name: string
   readonly known?: ReadonlySet<string>
-  /** Its variable `tmpdir`. */
+  /** The value of the script's variable `tmpdir`. */
   readonly directory: string
   readonly server: Pick<ServerContext, 'shutdown' | 'stopping' | 'log'>
 }
@@ -72,7 +72,7 @@ export class ScriptMethods implements Methods {
     return this.#outcome(method, ended, connection)
   }
 
-  /** What an exit status means. */
+  /** Interprets the exit status. */
   #outcome(method: string, ended: Ended, connection: Connection | undefined): Outcome {
     const { status, signal, flooded, output, outputLength } = ended
     const { name, server } = this.#options
@@ -107,7 +107,7 @@ export class ScriptMethods implements Methods {
   }
 }
 
-/** Standard error may begin with an errno name; what follows is the message. */
+/** Standard error may begin with an errno name. The rest is the message. */
 function failure({ messages, status }: Ended, what: string, otherwise: string): Error {
   const { code, text } = errnoAndText(messages)
   const message = text === '' ? `${what}: it ended with status ${status}` : text
@@ -119,7 +119,7 @@ const errnoNames: ReadonlySet<string> = new Set([
   ...[...getSystemErrorMap().values()].map(([name]) => name),
 ])
 
-/** `ENOSPC the disk is full`: the name may stand alone, and capitals do not matter. */
+/** Splits a message such as `ENOSPC the disk is full`. The name may stand alone, in upper or lower case. */
 export function errnoAndText(messages: string): { readonly code: string | undefined; readonly text: string } {
   const [, word = '', rest = ''] = /^\s*([a-z0-9]+)(?:[\s:]+(.*))?$/is.exec(messages) ?? []
   const code = errnoNames.has(word.toUpperCase()) ? word.toUpperCase() : undefined

@@ -5,7 +5,7 @@ import type { ConnectionState } from '../../api/connection.js'
 import { until } from '../../testing/until.js'
 import { watchFor } from './unwanted.js'
 
-/** A client that a script works for, and whether the script is unwanted. */
+/** A client of a script, and whether the script is unwanted. */
 function watched(writes: boolean) {
   const [gone, stop] = [new AbortController(), new AbortController()]
   const connection: { signal: AbortSignal; state: ConnectionState } = {
@@ -19,7 +19,7 @@ function watched(writes: boolean) {
   return { connection, gone, stop, seen, unwatch }
 }
 
-/** Longer than it takes to look again. */
+/** Longer than the time between two checks. */
 const aLook = () => sleep(250)
 
 test('a script goes on for a client that has ended its side, and is unwanted when that is dropped', async () => {

@@ -1,17 +1,19 @@
-/** When nobody wants the end of a script any more. */
+/** Decides when a running script is no longer needed. */
 import { setMaxListeners } from 'node:events'
 import type { Connection } from '../../api/connection.js'
 import type { ServerContext } from '../../api/plugin.js'
 
-/** No signal tells that a client which has ended its side is dropped later: how often to look, in ms. */
+/**
+ * No signal reports that a client which has ended its side is dropped later. Time between two checks, in ms.
+ */
 const lookMs = 100
 
 /**
- * Watches the client that a script works for. One that has only ended its side changes nothing: it may still
- * read its replies. When it is gone, or was dropped, `unwanted` is called, but for a script
- * that writes only when the server stops too, and its grace is over.
+ * Watches the client of a script. A client that has only ended its side changes nothing, because it may still
+ * read its replies. Calls `unwanted` when the client is gone or was dropped. For a script that writes, the
+ * server must also be stopping.
  *
- * @returns what is called with `unwanted`, and gives what ends the watch.
+ * @returns a function that takes `unwanted`, starts the watch, and returns the function that ends it.
  */
 export function watchFor(
   connection: Pick<Connection, 'signal' | 'state'>,
@@ -25,7 +27,8 @@ export function watchFor(
       if (connection.state === 'closed' && (!writes || stopping.aborted)) unwanted()
       else timer = setTimeout(look, lookMs)
     }
-    // Each request in flight may run a script, on the one signal of its connection: many are no leak.
+    // Each request in flight may run a script on the one signal of its connection: many listeners are no
+    // leak.
     setMaxListeners(0, signal)
     if (signal.aborted) look()
     else signal.addEventListener('abort', look, { once: true })

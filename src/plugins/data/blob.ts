@@ -1,24 +1,24 @@
-/** Bytes that are known but not written yet, however many: what expressions are worth. */
+/** The value of an expression: bytes that are known but not yet written, however many. */
 import { isPromise, type MaybePromise } from '../../api/maybe.js'
 import { inTurns } from '../../api/turns.js'
 import type { Canvas } from '../../lib/ram-disk.js'
 
-/** What is left to paint: each step is done when the next one is asked for, and may have to be waited for. */
+/** Remaining steps of painting. Asking for the next step performs it, and it may have to be awaited. */
 export type Steps = Iterable<MaybePromise<void>>
 
 export interface Blob {
   readonly length: number
-  /** How many bytes painting it writes, at most: what is zero for sure is skipped. */
+  /** The most bytes that painting writes: ranges known to be zero are skipped. */
   readonly written: number
   /**
    * Paints its bytes `from` to `to` at an offset.
    *
-   * @param fresh All there is zero still, so that zeroes may be left out.
+   * @param fresh the range is still zero, so zeroes may be left out.
    */
   paint(canvas: Canvas, at: number, from: number, to: number, fresh: boolean): Steps
 }
 
-/** Paints all of a blob on a canvas that is zero still, up to `length`. Others are let in meanwhile. */
+/** Paints a blob on a canvas of zeroes, up to `length`. Yields to other work in between. */
 export function paintAll(blob: Blob, canvas: Canvas, length: number): MaybePromise<void> {
   const steps = blob.paint(canvas, 0, 0, length, true)[Symbol.iterator]()
   return inTurns(() => {
@@ -27,7 +27,9 @@ export function paintAll(blob: Blob, canvas: Canvas, length: number): MaybePromi
   })
 }
 
-/** Up to this length a blob of many parts is one of bytes: parts of parts of parts are painted once. */
+/**
+ * A blob of many parts up to this length becomes one of bytes, so that deeply nested parts are painted once.
+ */
 const smallMax = 4096
 
 export function hole(length: number): Blob {
@@ -62,7 +64,7 @@ function isBlank(data: Uint8Array): boolean {
   return true
 }
 
-/** Blobs at their offsets: a later one covers an earlier one, also with its zeroes. */
+/** Blobs at their offsets. A later one overwrites an earlier one, also with its zeroes. */
 export function sequence(
   parts: readonly { readonly at: number; readonly blob: Blob }[],
   length: number,
@@ -86,7 +88,7 @@ export function sequence(
   })
 }
 
-/** A blob `count` times. It is painted once, then copied, each time twice as much. */
+/** A blob repeated `count` times. It is painted once and then copied, twice as much each time. */
 export function repeat(blob: Blob, count: number): Blob {
   const { length: period } = blob
   const length = period * count
@@ -127,7 +129,7 @@ function smaller(blob: Blob): Blob {
     zero: (at, length) => void data.fill(0, at, at + length),
     copy: (from, to, length) => void data.copyWithin(to, from, from + length),
   }
-  // Nothing of this canvas has to be waited for.
+  // No step on this canvas is asynchronous.
   Array.from(blob.paint(canvas, 0, 0, blob.length, true))
   return bytes(data)
 }

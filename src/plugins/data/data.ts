@@ -9,7 +9,7 @@ import { type Blob, bytes, paintAll } from './blob.js'
 import { evaluate } from './evaluate.js'
 import { parse } from './parse.js'
 
-/** A disk in memory that begins with what the command line says (nbdkit-data-plugin(1)). */
+/** A disk in memory that begins with the content given on the command line (nbdkit-data-plugin(1)). */
 export default definePlugin({
   name: 'data',
   description: 'a disk in memory with the bytes that the command line says',
@@ -61,14 +61,14 @@ export default definePlugin({
   },
 })
 
-/** Not what every object has, such as `constructor`. */
+/** Excludes inherited properties such as `constructor`. */
 function ownOf(texts: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
   return Object.hasOwn(texts, name) ? texts[name] : undefined
 }
 
 type Contents = Readonly<Record<'data' | 'base64' | 'raw', string | undefined>>
 
-/** @param wanted Bytes that the disk has room for. */
+/** @param wanted the number of bytes that the disk has room for. */
 async function contentOf(
   contents: Contents,
   wanted: number,
@@ -84,7 +84,10 @@ async function contentOf(
   return bytes(key === 'raw' ? bytesOfText(text) : decodeBase64(text))
 }
 
-/** Buffer skips what is not base64, but a user should be told. Line breaks are usual, and do no harm. */
+/**
+ * Buffer skips characters that are not base64, but the user should get an error. Line breaks are usual and
+ * harmless.
+ */
 function decodeBase64(text: string): Buffer {
   const digits = text.replace(/[\r\n]/g, '')
   if (digits.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(digits))

@@ -1,21 +1,21 @@
-/** Turns a tree of expressions into the bytes that it stands for. Files are read, and scripts run, here. */
+/** Evaluates a tree of expressions to bytes. Reads files and runs scripts. */
 import { type Blob, bytes, repeat, sequence, slice } from './blob.js'
 import type { Item, MoveItem, Node } from './parse.js'
 import { errorAt, type Place } from './place.js'
 import { readFileStart, readScriptStart } from './sources.js'
 
 /**
- * The bytes of an expression. Of those behind the first `wanted` any number may be missing: so the reading
- * of an endless file comes to an end.
+ * The bytes of an expression. Any number of bytes after the first `wanted` may be missing, so that reading an
+ * endless file ends.
  *
- * @throws ConfigError with the place of what cannot be: a slice of what is not there, a file that is not.
+ * @throws ConfigError with the place of the error: a slice beyond its expression, a file that does not exist.
  */
 export function evaluate(root: Node, wanted: number): Promise<Blob> {
   return new Evaluation().node(root, wanted)
 }
 
 class Evaluation {
-  /** What has a name is evaluated once for all places where the name stands, if as much of it is wanted. */
+  /** A named expression is evaluated once for all its uses that want the same number of bytes. */
   readonly #known = new WeakMap<Node, Map<number, Blob>>()
 
   async node(node: Node, wanted: number): Promise<Blob> {
@@ -51,7 +51,7 @@ class Evaluation {
     for (const item of items) {
       if (item.kind === 'move') at = inReach(moved(item, at), item.place)
       else {
-        // Bytes are most of a long text, and need no turn of the event loop each.
+        // Most items of a long text are bytes, and need no turn of the event loop each.
         const blob =
           item.kind === 'bytes' ? bytes(item.bytes) : await this.node(item, Number.POSITIVE_INFINITY)
         if (blob.length > 0) parts.push({ at, blob })
@@ -67,7 +67,7 @@ class Evaluation {
     if (from > to) throw errorAt(place, `it ends at ${to}, before it begins`)
     const blob = await this.node(node.node, Math.min(to, from + wanted))
     const { length } = blob
-    // How long these are, nobody needs to know before.
+    // The lengths of files and scripts need not be known in advance.
     if (node.node.kind === 'file' || node.node.kind === 'script')
       return slice(blob, Math.min(from, length), Math.min(to, length))
     const end = node.to ?? length

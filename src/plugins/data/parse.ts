@@ -1,12 +1,15 @@
-/** Makes a tree of a text in the language of the `data` parameter: variables are put in, names looked up. */
+/**
+ * Parses a text in the language of the `data` parameter into a tree. Substitutes variables and looks up
+ * names.
+ */
 import { resolve } from 'node:path'
 import { errorAt, type Place } from './place.js'
 import { type Move, type Token, tokens } from './tokens.js'
 
-/** An expression. One that has a name is the same object wherever the name stands. */
+/** An expression. A named expression is the same object at each use of the name. */
 export type Node = {
   readonly place: Place
-  /** Of how many expressions one within the other it is made. */
+  /** How deep expressions are nested in it. */
   readonly depth: number
 } & (
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
@@ -16,7 +19,7 @@ export type Node = {
   | { readonly kind: 'repeat'; readonly node: Node; readonly count: number }
   | { readonly kind: 'slice'; readonly node: Node; readonly from: number; readonly to: number | undefined }
 )
-/** Moves the offset at which the next expression stands. */
+/** Moves the offset of the next expression. */
 export interface MoveItem {
   readonly kind: 'move'
   readonly place: Place
@@ -25,32 +28,35 @@ export interface MoveItem {
 }
 export type Item = Node | MoveItem
 
-/** A tree is walked by functions that call themselves. */
+/** The most nesting: recursive functions walk the tree. */
 const depthMax = 200
-/** Variables that hold others more than once would grow a short command line without end. */
+/**
+ * The most expressions: variables that contain others more than once would expand a short command line
+ * without limit.
+ */
 const nodesMax = 1_000_000
 
-/** Names are seen where they are given, from there on, and in what is nested there. */
+/** A name is visible from its definition on, also in nested scopes. */
 interface Scope {
   readonly names: Map<string, Node>
   readonly outer: Scope | undefined
 }
 
 /**
- * @param variable gives the text of a `$NAME`.
- * @throws ConfigError with the place of what cannot be understood.
+ * @param variable returns the text of a `$NAME`.
+ * @throws ConfigError with the place of text that cannot be parsed.
  */
 export function parse(text: string, variable: (name: string) => string | undefined): Node {
   const source = { name: '', text }
   return new Parser(variable).text({ source, at: 0, token: '' }, undefined)
 }
 
-/** What an expression begins with. */
+/** The first token of an expression. */
 type Begin = Extract<Token, { kind: 'bytes' | 'file' | 'script' | 'open' | 'name' | 'variable' }>
 
 class Parser {
   readonly #variable: (name: string) => string | undefined
-  /** How many groups and variables are open. */
+  /** The number of open groups and variables. */
   #open = 0
   #nodes = 0
 
@@ -58,18 +64,18 @@ class Parser {
     this.#variable = variable
   }
 
-  /** A whole text: the parameter itself, or a variable in a scope of its own. */
+  /** Parses a whole text: the parameter itself, or a variable in a scope of its own. */
   text(place: Place, outer: Scope | undefined): Node {
     return this.#group(tokens(place.source), place, outer, false)
   }
 
-  /** What stands up to the parenthesis that closes the group, or up to the end of the text. */
+  /** Parses up to the parenthesis that closes the group, or up to the end of the text. */
   #group(words: Iterator<Token>, place: Place, outer: Scope | undefined, isOpen: boolean): Node {
     if (this.#open === depthMax) throw this.#tooDeep(place)
     this.#open++
     const scope: Scope = { names: new Map(), outer }
     const items: Item[] = []
-    /** What `*`, `[` and `->` behind it are about. */
+    /** The expression to which a following `*`, `[` or `->` applies. */
     let last: Node | undefined
     for (;;) {
       const { value: token, done } = words.next()
@@ -120,7 +126,7 @@ class Parser {
         place,
         `there is no such variable: expected ${name}=… as a parameter or in the environment`,
       )
-    // Said here, where the variable stands: most likely it holds itself.
+    // Report this at the variable, which most likely contains itself.
     if (this.#open === depthMax) throw this.#tooDeep(place)
     return this.text({ source: { name: place.token, text }, at: 0, token: '' }, scope)
   }
@@ -136,7 +142,9 @@ class Parser {
   }
 }
 
-/** A group of one expression is that expression: a slice of it may end the reading of an endless file. */
+/**
+ * A group of one expression is that expression, so that a slice of it can end the reading of an endless file.
+ */
 function groupOf(items: readonly Item[], place: Place): Node {
   const [first] = items
   if (first && first.kind !== 'move' && items.length === 1) return first

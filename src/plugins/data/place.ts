@@ -1,23 +1,23 @@
 import { showBytes } from '../../api/byte-text.js'
 import { ConfigError } from '../../api/errors.js'
 
-/** A text in the language of the `data` parameter: the parameter itself, or a variable that stands in it. */
+/** A text in the language of the `data` parameter: the parameter itself, or a variable in it. */
 export interface Source {
   /** `$NAME` of a variable; empty for the parameter itself. */
   readonly name: string
   readonly text: string
 }
 
-/** Where something stands in a text: what a message points at. */
+/** A position in a text, for messages. */
 export interface Place {
   readonly source: Source
   /** In UTF-16 units from the start of the text. */
   readonly at: number
-  /** As it is written there. */
+  /** The token as written there. */
   readonly token: string
 }
 
-/** An error of whoever wrote the data, with the place of it. */
+/** An error of the data's author, with its place. */
 export function errorAt({ source, at, token }: Place, message: string, cause?: unknown): ConfigError {
   const before = source.text.slice(0, at).split('\n')
   const where = `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`

@@ -1,4 +1,4 @@
-/** Reads the starts of files, and of what scripts print. */
+/** Reads the starts of files and of scripts' output. */
 import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
@@ -9,11 +9,11 @@ import { expectProgram, killGroup, started } from '../../lib/started.js'
 import { type Blob, bytes, hole, sequence } from './blob.js'
 import { errorAt, type Place } from './place.js'
 
-/** In bytes: a file or script without an end would take all memory. */
+/** The most bytes read: an endless file or script would take all memory. */
 const sourceMax = 2 ** 30
 
 /**
- * Up to `wanted` bytes of a file or device.
+ * Reads up to `wanted` bytes of a file or device.
  *
  * @throws ConfigError when it cannot be read, or is too long.
  */
@@ -27,19 +27,19 @@ export async function readFileStart(path: string, wanted: number, place: Place):
 }
 
 /**
- * Up to `wanted` bytes of what a script prints. It is ended when there are enough.
+ * Reads up to `wanted` bytes of a script's output. The script is killed when there are enough.
  *
- * @throws ConfigError when it fails before that, or prints too much.
+ * @throws ConfigError when the script fails before that, or prints too much.
  */
 export async function readScriptStart(script: string, wanted: number, place: Place): Promise<Blob> {
   if (wanted === 0) return hole(0)
-  // Nothing to read for it: standard input may be a client's connection. It has a group of its own, to be
-  // ended with all that it started.
+  // The script gets no input, because standard input may be a client's connection. It gets its own process
+  // group, so that it can be killed with everything it started.
   expectProgram()
   const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   const forget = started(child)
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-  // Unheard, its rejection would end the process.
+  // An unhandled rejection would end the process.
   closed.catch(() => {})
   try {
     const { blob, ended } = await collect(child.stdout as Readable, wanted, place, () => killGroup(child))
@@ -55,9 +55,9 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
 }
 
 /**
- * Reads a stream, which is destroyed when there is enough. `ended` tells that there is no more in it.
+ * Reads a stream, and destroys it when there is enough. `ended` is true where the stream has no more.
  *
- * @param enough Called before it is destroyed: whoever writes to it should not meet its end.
+ * @param enough called before the stream is destroyed, so that the writer does not see it close.
  */
 async function collect(stream: Readable, wanted: number, place: Place, enough: () => void = () => {}) {
   const parts: { at: number; blob: Blob }[] = []

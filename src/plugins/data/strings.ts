@@ -1,8 +1,8 @@
-/** Strings between double quotes, with the escapes of C. */
+/** Strings in double quotes, with the escapes of C. */
 import { bytesOfText } from '../../api/byte-text.js'
 import { errorAt, type Place } from './place.js'
 
-/** Where the string ends that begins at `at`: behind its second quote. Undefined when there is none. */
+/** The end of the string that begins at `at`, behind its second quote. Undefined when there is none. */
 export function stringEnd(text: string, at: number): number | undefined {
   for (let end = at + 1; end < text.length; end++) {
     if (text[end] === '\\') end++
@@ -21,14 +21,13 @@ const letters: Readonly<Record<string, string>> = {
   t: '\t',
   v: '\v',
 }
-/** A backslash and what belongs to it, or a run of text without one. */
+/** A backslash with its escape, or a run of text without a backslash. */
 const piece = /\\(x[\da-fA-F]{0,2}|[0-7]{1,3}|u[\da-fA-F]{0,4}|U[\da-fA-F]{0,8}|.)|[^\\]+/gsu
 
 /**
- * The bytes of a string, quotes and all: UTF-8, but for what is written as `\xFF` or `\377`, which is one
- * byte.
+ * The bytes of a string with its quotes: UTF-8, except for `\xFF` and `\377`, which are one byte.
  *
- * @throws ConfigError for a number that is none, or too large.
+ * @throws ConfigError for an invalid number, or one that is too large.
  */
 export function unescapeString(place: Place): Buffer {
   const parts: Buffer[] = []

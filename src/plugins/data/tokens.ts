@@ -1,4 +1,4 @@
-/** Cuts a text in the language of the `data` parameter into words. See data.md for what they mean. */
+/** Splits a text in the language of the `data` parameter into tokens. data.md explains their meaning. */
 import { errorAt, type Place, type Source } from './place.js'
 import { stringEnd, unescapeString } from './strings.js'
 
@@ -19,7 +19,7 @@ export type Token = { readonly place: Place } & (
 export type Move = 'to' | '+' | '-' | '^'
 
 const space = /(?:\s|#[^\n]*)*/y
-/** Longer than a number: so that `1x` is one wrong word, not a number and something else. */
+/** Matches more than a number, so that `1x` is one wrong token and not a number with something after it. */
 const number = String.raw`[\w.]+`
 const patterns = {
   byte: /\d[\w.]*/y,
@@ -34,9 +34,9 @@ const patterns = {
 }
 
 /**
- * The words of a text, one after the other.
+ * Yields the tokens of a text in order.
  *
- * @throws ConfigError for what is no word, with its place.
+ * @throws ConfigError for an invalid token, with its place.
  */
 export function* tokens(source: Source): Generator<Token> {
   const { text } = source
@@ -101,7 +101,7 @@ function moveOf(sign: string): Move {
   return sign === '+' || sign === '-' || sign === '^' ? sign : 'to'
 }
 
-/** Decimal, octal (`017`) or hexadecimal (`0xf`), as in C. */
+/** Parses a decimal, octal (`017`) or hexadecimal (`0xf`) number, as in C. */
 function integer(place: Place, text: string, max: bigint, what: string): bigint {
   if (!/^(?:0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.test(text))
     throw errorAt(place, `expected ${what}: a decimal, octal (017) or hexadecimal (0xf) number`)
@@ -144,7 +144,7 @@ function stringToken(source: Source, at: number): Token {
   return { kind: 'bytes', bytes: unescapeString(place), place }
 }
 
-/** A script ends at the parenthesis that matches its first. Quotes do not hide parentheses. */
+/** A script ends at the parenthesis that matches its first. Parentheses in quotes count, too. */
 function scriptToken(source: Source, at: number): Token {
   const { text } = source
   let open = 0

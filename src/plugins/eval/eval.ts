@@ -41,7 +41,7 @@ export default definePlugin({
     try {
       const methods = load(scripts, directory.path, server)
       await giveSettings(methods, settings, () => magicKeyOf(methods))
-      // nbdkit does not ask for `pread` either: a client can come, and its reads fail.
+      // `pread` is not required, as in nbdkit: clients can connect, and their reads fail.
       if (scripts.missing === undefined && scripts.get_size === undefined)
         throw new ConfigError('eval: get_size=SCRIPT is required')
       return instanceOf({
@@ -57,7 +57,7 @@ export default definePlugin({
   },
 })
 
-/** The shell is given each script as it stands; `$1` is the method, and its words follow. */
+/** The shell gets each script unchanged. `$1` is the method, and the method's words follow. */
 function load(scripts: Scripts, directory: string, server: ServerContext): ScriptMethods {
   const given = methodNames.filter((name) => scripts[name] !== undefined)
   const { missing } = scripts
@@ -65,7 +65,7 @@ function load(scripts: Scripts, directory: string, server: ServerContext): Scrip
     name: 'eval',
     directory,
     server,
-    // What has no script of its own may be answered by the one for all others: only a call tells.
+    // With `missing`, that script may answer any method, so only a call tells which exist.
     ...(missing === undefined ? { known: new Set<string>(given) } : {}),
     commandOf(method) {
       const script = scripts[method as MethodName] ?? missing

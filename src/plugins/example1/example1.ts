@@ -1,8 +1,8 @@
 /**
- * The smallest plugin that is of use: a disk of fixed content, for reading alone.
+ * The smallest useful plugin: a read-only disk with fixed content.
  *
- * A plugin is a definition. Its `setup` is called once for each server, and gives an object whose `open` is
- * called once for each client. What `open` gives is the disk that this client sees: a `size` and a `read`.
+ * A plugin is a definition. Its `setup` is called once for each server, and returns an object whose `open` is
+ * called once for each client. The result of `open` is the disk for this client: a `size` and a `read`.
  */
 import { definePlugin } from '../../api/plugin.js'
 import { zeroes } from '../../api/zeroes.js'
@@ -20,15 +20,15 @@ export default definePlugin({
     return {
       open: () => ({
         size: diskBytes,
-        // There is no need to check the range, nor the type of the request: only what lies on the disk is
-        // asked for, and since there is no `write` the disk is announced as read-only.
+        // No need to check the range or the type of request: the range always lies on the disk, and without a
+        // `write` the disk is announced as read-only.
         read(offset, length) {
-          // A view of memory that is here already costs nothing. Past the table there is none of it.
+          // A view of existing memory costs nothing. There is none behind the table.
           const start = table.subarray(offset, offset + length)
           if (start.length === length) return start
-          // Zeroes come from one page that all share, so that 100 MB take no memory.
+          // Zeroes come from one shared page, so 100 MB take no memory.
           if (start.length === 0) return zeroes(length)
-          // An answer may consist of several parts.
+          // An answer may have several parts.
           return [start, zeroes(length - start.length)].flat()
         },
       }),
@@ -36,12 +36,12 @@ export default definePlugin({
   },
 })
 
-/** The first sector of the disk (MBR), which says that one partition goes from 1 MiB to the end. */
+/** The first sector of the disk (MBR), with one partition from 1 MiB to the end. */
 function partitionTable(): Uint8Array {
   const sector = Buffer.alloc(sectorBytes)
   const firstSector = (1024 * 1024) / sectorBytes
   const entry = sector.subarray(446, 462)
-  // Cylinders and heads are long gone: these values refer to the numbers of sectors that follow.
+  // Cylinders and heads are obsolete. These values refer to the sector numbers that follow.
   entry.writeUIntBE(0xfeffff, 1, 3)
   entry.writeUIntBE(0xfeffff, 5, 3)
   entry[4] = 0x83 // Linux

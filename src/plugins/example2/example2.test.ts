@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test'
 import { deviceContract, openDevice, readBytes, seeded } from '../../testing/index.js'
 import example2 from './example2.js'
 
-/** A file of random bytes, in a directory that is gone after the test. */
+/** A file of random bytes in a directory that is removed after the test. */
 function image(t: TestContext, size: number): { directory: string; file: string; bytes: Buffer } {
   const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-example2-'))
   t.after(() => rmSync(directory, { recursive: true }))

@@ -8,7 +8,7 @@ import example3 from './example3.js'
 
 const notFua = { fua: false }
 
-/** The directory in which temporary files are made during the test. */
+/** The directory for temporary files during the test. */
 function scratch(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-test-'))
   const before = process.env.TMPDIR
@@ -74,7 +74,7 @@ test('example3 can flush, so that FUA and zeroes are done for it', async (t) => 
 
 test('example3 refuses a client for which there is no file, and leaves nothing behind', async (t) => {
   const directory = scratch(t)
-  // Some file systems have files of that size.
+  // Some file systems support files of that size.
   const device = await openDevice(example3({ size: Number.MAX_SAFE_INTEGER })).catch((error) => {
     assert.equal(error.code, 'EFBIG')
   })

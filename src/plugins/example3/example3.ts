@@ -1,8 +1,9 @@
 /**
- * A disk that can be written and flushed: each client gets a temporary file, which goes when the client goes.
+ * A disk that can be written and flushed: a temporary file for each client, removed when the client
+ * disconnects.
  *
- * Only what the disk has of its own is written down here. Zeroes are written for it, and a write that must be
- * durable before it is answered (FUA) is followed by a flush.
+ * The plugin defines only what its disk does itself. The server writes zeroes for it, and follows a write
+ * that must be durable before the reply (FUA) with a flush.
  */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -24,9 +25,9 @@ export default definePlugin({
       return {
         size,
         read: (offset, length, alloc) => readAll(handle, offset, alloc(length)),
-        // `data` is lent, until the promise settles. To use it for longer, copy it.
+        // `data` is lent until the promise settles. Copy it to use it for longer.
         write: (offset, data) => writeAll(handle, offset, data),
-        // Called when the client wants all writes that were answered to be durable.
+        // Called when the client wants all answered writes to be durable.
         flush: () => handle.datasync(),
         async close() {
           await handle.close()
@@ -37,14 +38,14 @@ export default definePlugin({
   }),
 })
 
-/** A file of zeroes that takes up no space until it is written to. */
+/** Makes a file of zeroes that takes up no space until it is written. */
 async function temporaryFile(size: number): Promise<{ handle: FileHandle; remove(): Promise<void> }> {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-example3-'))
   const remove = () => rm(directory, { recursive: true, force: true })
   try {
     const handle = await open(join(directory, 'disk'), 'wx+')
-    // Most systems let go of the name at once, and of the file when it is closed: so that none is left
-    // behind, however the server ends. Others refuse as long as it is open.
+    // Most systems remove the name at once, and the file when it is closed, so that nothing is left behind
+    // however the server ends. Others refuse while the file is open.
     await remove().catch(() => {})
     try {
       await handle.truncate(size)
@@ -69,7 +70,7 @@ async function readAll(handle: FileHandle, offset: number, target: Uint8Array): 
   return target
 }
 
-/** A full disk throws ENOSPC here, and that is what the client is told. */
+/** A full disk throws ENOSPC here, and the client gets that error. */
 async function writeAll(handle: FileHandle, offset: number, data: Uint8Array): Promise<void> {
   for (let done = 0; done < data.length; ) {
     const { bytesWritten } = await handle.write(data, done, data.length - done, offset + done)

@@ -1,8 +1,8 @@
 /**
- * A plugin to copy and change, in TypeScript alone: a disk in memory that all clients share.
+ * A plugin to copy and change, in TypeScript: a disk in memory that all clients share.
  *
- * As a file of your own it needs one import: `import { ConfigError, definePlugin, param } from 'nbdkit-ts'`.
- * `nbdkit-ts ./mine.ts size=1M` then runs it as it is, without a compiler.
+ * In a file of your own it needs one import: `import { ConfigError, definePlugin, param } from 'nbdkit-ts'`.
+ * Then `nbdkit-ts ./mine.ts size=1M` runs it without a compiler.
  */
 import { ConfigError } from '../../api/errors.js'
 import { param } from '../../api/params.js'
@@ -13,37 +13,38 @@ export default definePlugin({
   description: 'a disk in memory, shared by all clients: a plugin to copy',
   commandLine: { has: ['can_multi_conn', 'pwrite', 'flush', 'zero'], lines: ['example4_extra=hello'] },
   params: {
-    // The type of `size` below is number, and not undefined, because it is required. In code that uses the
-    // plugin, `example4({})` does not compile; on the command line, its absence is an error.
+    // Because `size` is required, its type below is number without undefined. In code that uses the plugin,
+    // `example4({})` does not compile. On the command line, a missing size is an error.
     size: param.size({ required: true, doc: 'Size of the disk.' }),
   },
   setup({ size }, { log }) {
-    // What is made here is shared by all clients, and gone when the server is.
+    // Objects made here are shared by all clients, and live as long as the server.
     const disk = allocate(size)
     if (log.debugging) log.debug(`a disk of ${size} bytes`)
     return {
       open: () => ({
         size,
-        // What a flush on one connection makes durable, it makes durable for all: clients may open several.
+        // A flush on one connection makes the writes of all connections durable, so a client may open
+        // several.
         can: { multiConn: true },
-        // Nothing interrupts a callback before its end or its next `await`: there is nothing to lock.
+        // Nothing interrupts a callback before its end or its next `await`, so no lock is needed.
         read: (offset, length) => disk.subarray(offset, offset + length),
         write: (offset, data) => disk.set(data, offset),
-        // Memory is as durable as it will ever be.
+        // Memory has no durable storage to flush to.
         flush() {},
-        // With a method of its own, zeroing needs no zeroes to be written.
+        // With this method, zeroing does not have to write zeroes.
         zero: (offset, length) => void disk.fill(0, offset, offset + length),
       }),
     }
   },
 })
 
-/** All zeroes. Without so much memory the user is told, before any client connects. */
+/** Allocates zeroes. Without enough memory, the user gets an error before any client connects. */
 function allocate(size: number): Uint8Array {
   try {
     return new Uint8Array(size)
   } catch (error) {
-    // The cause is for a log; the message alone is what the user sees.
+    // The cause is for a log. The user sees only the message.
     throw new ConfigError(`example4: there is no memory for a disk of ${size} bytes`, { cause: error })
   }
 }

@@ -11,21 +11,21 @@ import file from './file.js'
 const onUnix = { skip: process.platform === 'win32' ? 'there is no such thing on Windows' : false }
 const onLinux = { skip: process.platform === 'linux' ? false : 'it needs /proc' }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 function temporary(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-file-'))
   t.after(() => rmSync(directory, { recursive: true }))
   return directory
 }
 
-/** A file of so many bytes `1`. */
+/** A file of `size` bytes `1`. */
 function image(directory: string, name = 'disk.img', size = 4096): string {
   const path = join(directory, name)
   writeFileSync(path, Buffer.alloc(size, 1))
   return path
 }
 
-/** Files `b` and `a`, a link to each kind of thing, a directory, and a socket. */
+/** Files `b` and `a`, a link to each kind of file, a directory, and a socket. */
 async function mixed(t: TestContext): Promise<string> {
   const directory = temporary(t)
   image(directory, 'b', 200)
@@ -50,7 +50,7 @@ test('a name that is not UTF-8 is not listed, and spoils nothing', onLinux, asyn
   const bad = (bytes: number[]) => Buffer.concat([Buffer.from(`${directory}/bad`), Buffer.of(...bytes)])
   for (const bytes of [[0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80]]) writeFileSync(bad(bytes), '')
   assert.deepEqual(await listFiles(directory), [{ name: 'a' }, { name: 'z' }])
-  // The character that stands for what is no character may be in a name, too.
+  // The replacement character may itself be part of a name.
   image(directory, 'bad\ufffd')
   assert.deepEqual(await listFiles(directory), [{ name: 'a' }, { name: 'bad\ufffd' }, { name: 'z' }])
 })
@@ -67,7 +67,7 @@ test('clients that ask at the same time share a list, which is not older than wh
   const directory = temporary(t)
   const list = new DirectoryList(directory)
   const first = list.read()
-  // It has begun.
+  // The first list has started.
   await Promise.resolve()
   await Promise.resolve()
   image(directory, 'new')
@@ -91,7 +91,7 @@ test('others are let in while a large directory is listed', async (t) => {
   assert.equal(names.length, 2500)
   assert.deepEqual(names, [...names].sort())
   clearImmediate(next)
-  // A turn for each few hundred entries, at the least.
+  // At least one turn for each few hundred entries.
   assert.ok(turns >= 7, `${turns}`)
 })
 

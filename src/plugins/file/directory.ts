@@ -9,19 +9,19 @@ import { isRemotePath } from '../../lib/file-system.js'
 import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
 
-/** More are never listed to a client; the memory for the names of a larger directory is bounded. */
+/** The most names listed to a client. This bounds the memory for the names of a larger directory. */
 const namesMax = 10_000
-/** Entries that the system is asked for at once: between two times others have their turn. */
+/** Entries read at once. Other work runs between two batches. */
 const batch = 256
 
 /**
- * The files of a directory, sorted by name: the first of them where there are too many. Clients that ask at
- * the same time share a list, which is never older than what they asked.
+ * The files of a directory, sorted by name; the first names where there are too many. Concurrent clients
+ * share a list, which is never older than their requests.
  */
 export class DirectoryList {
   readonly #directory: string
   #running: Promise<unknown> = Promise.resolve()
-  /** Not begun yet. */
+  /** The next list, which has not started. */
   #next: Promise<readonly Export[]> | undefined
 
   constructor(directory: string) {
@@ -46,7 +46,7 @@ export async function listFiles(directory: string): Promise<readonly Export[]> {
   for await (const entries of batches(directory)) {
     const served = await Promise.all(
       entries.map(({ name, isFile }) =>
-        // A name that is not UTF-8 is not what Node made of it: there is no such file.
+        // Node's decoding of a name that is not UTF-8 names no existing file.
         isFile && !name.includes('\ufffd') ? true : isServed(join(directory, name)),
       ),
     )
@@ -81,8 +81,8 @@ async function* batches(directory: string): AsyncGenerator<Entry[]> {
 }
 
 /**
- * Where a file system does not tell what an entry is, Node looks, on the event loop. Of a remote one nothing
- * but the names is asked.
+ * Yields the entries of a directory. Where a file system does not report the kind of an entry, Node calls
+ * stat on the event loop, so a remote file system is only asked for names.
  */
 async function* entriesOf(directory: string): AsyncGenerator<Entry> {
   if (await isRemotePath(fsPath(directory)))
@@ -92,7 +92,7 @@ async function* entriesOf(directory: string): AsyncGenerator<Entry> {
       yield { name: entry.name, isFile: entry.isFile() }
 }
 
-/** False also for what went away meanwhile, and for a symbolic link to nothing. */
+/** False also for a file that has vanished, and for a dangling symbolic link. */
 async function isServed(path: string): Promise<boolean> {
   try {
     return whyNot(await stat(fsPath(path))) === undefined
@@ -102,8 +102,7 @@ async function isServed(path: string): Promise<boolean> {
 }
 
 /**
- * Opens the file that a client asked for by name: none outside of the directory, unless a symbolic link says
- * so.
+ * Opens the file that a client named. It must lie in the directory, but may be a symbolic link to elsewhere.
  *
  * @throws NbdError
  */

@@ -52,7 +52,7 @@ function openDisk(path: string, options: Partial<DiskOptions> = {}): Promise<Dev
   return openDevice(plugin())
 }
 
-/** Its clock stands still after a long call: every call goes to the thread pool. */
+/** A patience whose clock stops after a long call: every call goes to the thread pool. */
 function impatience(): Patience {
   let now = 0
   const patience = new Patience(() => now)
@@ -71,7 +71,7 @@ function untelling(): Libc | undefined {
   return library && { ...library, preadNoWait }
 }
 
-/** A disk that brings a part of what was asked for with each ask, and nothing with the first. */
+/** A disk that returns part of the data at each request, and nothing at the first. */
 function hesitant(): Partial<DiskOptions> {
   const library = libc()
   if (!library) return {}
@@ -82,7 +82,7 @@ function hesitant(): Partial<DiskOptions> {
   return { libc: changed, polledReads: new PolledReads(changed) }
 }
 
-/** Each way that bytes can take. */
+/** Each path that the bytes can take. */
 const ways: Record<string, () => Partial<DiskOptions>> = {
   'with the C library': () => ({}),
   'where the disk brings it bit by bit': hesitant,
@@ -146,7 +146,7 @@ test('what one connection writes, another reads and may flush', async (t) => {
   await two.close()
 })
 
-/** The C library with its hints noted down, not given. */
+/** The C library, with hints recorded and not given. */
 function noting(): { libc: Libc; hints: string[] } {
   const library = libc()
   assert.ok(library)

@@ -15,18 +15,18 @@ import { type ReaderOptions, reader, sync, writer } from './bytes.js'
 import { clearer, findExtents, tellsHoles } from './holes.js'
 import { closeFd, type OpenFile, sizeOf } from './open-file.js'
 
-/** Without `libc` there are no holes and no hints; all else works. */
+/** Without `libc` there are no holes and no hints. Everything else works. */
 export interface DiskOptions extends ReaderOptions {
   readonly log: Log
-  /** What the kernel is told of the reads to come. */
+  /** The hint for the kernel about future reads. */
   readonly fadvise: 'normal' | 'random' | 'sequential'
-  /** False: the page cache is emptied of what was read and written. */
+  /** False: the page cache is emptied of data read and written. */
   readonly keepCached: boolean
 }
 
 const advice = { random: POSIX_FADV_RANDOM, sequential: POSIX_FADV_SEQUENTIAL }
 
-/** Makes the device, and takes over `file`: it is closed with the device, or when this fails. */
+/** Makes the device and takes ownership of `file`, which is closed with the device or when this fails. */
 export async function fileDisk(file: OpenFile, options: DiskOptions): Promise<DeviceInit> {
   try {
     return await makeDisk(file, options)
@@ -51,7 +51,7 @@ async function makeDisk(file: OpenFile, given: DiskOptions): Promise<DeviceInit>
     rotational: isBlock && libc !== undefined && (await libc.isRotational(fd)),
     can: {
       multiConn: true,
-      // Without hints, the way into the page cache is to read.
+      // Without hints, reading brings data into the page cache.
       cache: libc ? 'native' : 'emulate',
     },
     read: cache
@@ -82,12 +82,12 @@ async function makeDisk(file: OpenFile, given: DiskOptions): Promise<DeviceInit>
   }
 }
 
-/** With `cache=none`, the page cache is emptied whenever so many bytes have gone through it. */
+/** With `cache=none`, the page cache is emptied whenever this many bytes have gone through it. */
 const evictEveryBytes = 8 * 1024 * 1024
 
 /**
  * Keeps the file out of the page cache (posix_fadvise(2), POSIX_FADV_DONTNEED). Pages not yet on the disk
- * cannot be dropped, but the kernel begins to write them out when it is asked to: the next time they go.
+ * cannot be dropped, but the kernel starts writing them out when asked, and the next call drops them.
  */
 function evictor(fd: number, libc: Libc) {
   let usedBytes = 0

@@ -22,8 +22,8 @@ import file from './file.js'
 const onUnix = { skip: process.platform === 'win32' ? 'there is no such thing on Windows' : false }
 
 /**
- * To root every file is writable, but for a process that has given this privilege up. Some builds of Node
- * refuse to become another user (`process.seteuid`), and another user may not be able to read this package.
+ * To root every file is writable, except for a process that has dropped this capability. Some builds of Node
+ * cannot become another user (`process.seteuid`), and another user may not be able to read this package.
  */
 const isRoot = process.geteuid?.() === 0
 const unprivileged = isRoot ? ['setpriv', '--bounding-set=-dac_override'] : ['env']
@@ -34,14 +34,14 @@ const needsUnprivileged = {
       : onUnix.skip,
 }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 function temporary(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-file-'))
   t.after(() => rmSync(directory, { recursive: true }))
   return directory
 }
 
-/** A file of so many bytes `1`. */
+/** A file of `size` bytes `1`. */
 function image(directory: string, name = 'disk.img', size = 4096): string {
   const path = join(directory, name)
   writeFileSync(path, Buffer.alloc(size, 1))

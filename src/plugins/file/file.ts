@@ -11,7 +11,7 @@ import { fileDisk } from './disk.js'
 import { adoptFd, inspectFd, openPath, whyNot } from './open-file.js'
 import { PolledReads } from './polled-reads.js'
 
-/** What the C library is used for, as scripts ask for it. */
+/** The uses of the C library, under the names that scripts check for. */
 const supported = ['blkdiscard', 'blkrotational', 'extents', 'falloc_fl_punch_hole', 'falloc_fl_zero_range']
 
 /** Serves a file, a block device, or the files of a directory (nbdkit-file-plugin(1)). */
@@ -107,7 +107,7 @@ function refuseTwo(values: Readonly<Record<string, unknown>>): void {
     throw new ConfigError(`file: ${given.join('=, ')}= cannot be used together: give one of them`)
 }
 
-/** Symbolic links are followed now: later ones of that name do not count. */
+/** Symbolic links are resolved now, so later changes to them have no effect. */
 async function checkFile(file: string): Promise<string> {
   const path = await resolved(file)
   const stats = await stat(fsPath(path))
@@ -133,9 +133,7 @@ async function resolved(path: string): Promise<string> {
   }
 }
 
-/**
- * Node cannot open a name relative to a descriptor, but Linux shows the directory under a name of its own.
- */
+/** Node cannot open a name relative to a descriptor, but Linux has a path for the directory. */
 async function checkDirFd(dirfd: number): Promise<string> {
   if (!(await inspectFd(dirfd, `dirfd=${dirfd}`)).isDirectory())
     throw new ConfigError(`file: dirfd=${dirfd} is not a directory`)

@@ -27,7 +27,7 @@ const mebibyte = 2 ** 20
 const kibibytes64 = 65536
 const hole = HOLE | ZERO
 
-/** A file of 1 MiB with data in the ranges given. */
+/** A file of 1 MiB with data in the given ranges. */
 function image(t: TestContext, ranges: readonly (readonly [offset: number, length: number])[]): string {
   const directory = mkdtempSync(join(tmpdir(), 'nbdkit-ts-holes-'))
   t.after(() => rmSync(directory, { recursive: true }))
@@ -60,14 +60,14 @@ function openDisk(path: string, options: Partial<DiskOptions> = {}): Promise<Dev
   return openDevice(plugin())
 }
 
-/** The real C library but for what is given. */
+/** The real C library, with the given changes. */
 function libcWith(changes: Partial<Libc>): { libc: Libc } {
   const library = libc()
   assert.ok(library)
   return { libc: { ...library, ...changes } }
 }
 
-/** One whose `fallocate` supports the modes given, as if it did them, and notes down what it is asked. */
+/** A library whose `fallocate` claims to support the given modes, and records the modes requested. */
 function supporting(...modes: number[]): { options: Partial<DiskOptions>; asked: number[] } {
   const asked: number[] = []
   const fallocate = async (_fd: number, mode: number) => {
@@ -92,7 +92,7 @@ test('extents are the holes and the data of the file', needsLibc, async (t) => {
     { length: 10 * kibibytes64, type: hole },
   ]
   assert.deepEqual([...(await device.extents(0, mebibyte))], runs)
-  // From within a run to within another: what follows is not looked up.
+  // From within one run to within another: later runs are not looked up.
   assert.deepEqual(
     [...(await device.extents(100, 2 * kibibytes64))],
     [{ length: kibibytes64 - 100, type: hole }, ...runs.slice(1, 3)],
@@ -172,13 +172,13 @@ test('a look-up that waited on the event loop sends the next to another thread',
     return library.seekHole(fd, offset)
   }
   const device = await openDisk(path, { ...libcWith({ seekHole }), patience: new Patience(() => now) })
-  // What was found before is given at once; the client comes back for the rest.
+  // Runs found so far are returned at once. The client asks again for the rest.
   const first = device.extents(0, mebibyte)
   assert.ok(!isPromise(first))
   assert.deepEqual([...first], [{ length: 4096, type: 0 }])
   const rest = device.extents(4096, mebibyte - 4096)
   assert.ok(isPromise(rest))
-  // How many are found depends on how long that takes: one at the least.
+  // The number of runs depends on the time it takes: at least one.
   assert.deepEqual([...(await rest)][0], { length: 61440, type: hole })
   await device.close()
 })

@@ -1,4 +1,4 @@
-/** Zeroes, trims and finds the holes of an open file or block device. */
+/** Zeroes, trims and finds holes of an open file or block device. */
 import { fstat, fstatSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { type DeviceInit, type Extent, type Extents, HOLE, ZERO } from '../../api/device.js'
@@ -11,7 +11,7 @@ import { codeOf, isUnsupported, sync } from './bytes.js'
 
 const punch = FALLOC_FL_PUNCH_HOLE + FALLOC_FL_KEEP_SIZE
 
-/** What there is to work on. */
+/** The file to work on, and the means for it. */
 export interface Target {
   readonly fd: number
   readonly isBlock: boolean
@@ -19,18 +19,21 @@ export interface Target {
   readonly log: Log
 }
 
-/** `zero`, and `trim` where there is a C library. What turned out not to be supported is not tried again. */
+/**
+ * Returns `zero`, and `trim` where there is a C library. An operation that proved unsupported is not tried
+ * again.
+ */
 export function clearer({ fd, isBlock, libc, log }: Target): Pick<DeviceInit, 'zero' | 'trim'> {
   const unsupported = new Set<string>()
 
-  /** False when it is not supported, for this range or for any. */
+  /** Returns false where the operation is not supported, for this range or for any. */
   async function attempt(what: string, call: (libc: Libc) => Promise<void>): Promise<boolean> {
     if (libc === undefined || unsupported.has(what)) return false
     try {
       await call(libc)
       return true
     } catch (error) {
-      // A block device wants whole sectors.
+      // A block device requires whole sectors.
       if (isBlock && codeOf(error) === 'EINVAL') return false
       if (!isUnsupported(error)) throw error
       unsupported.add(what)
@@ -44,10 +47,10 @@ export function clearer({ fd, isBlock, libc, log }: Target): Pick<DeviceInit, 'z
 
   async function zeroFast(offset: number, length: number, mayTrim: boolean, fast: boolean): Promise<boolean> {
     if (mayTrim && (await punchHole(offset, length))) return true
-    // For a block device that cannot do it, the kernel writes the zeroes itself. That is good, but not fast.
+    // For a block device that cannot zero, the kernel writes the zeroes itself. That works, but is not fast.
     const zeroRange = !isBlock || !fast
     if (zeroRange && (await fallocate('zeroing ranges', FALLOC_FL_ZERO_RANGE, offset, length))) return true
-    // tmpfs and NFS can do it in two steps.
+    // tmpfs and NFS can zero in two steps.
     if (isBlock || unsupported.has('allocation') || !(await punchHole(offset, length))) return false
     return fallocate('allocation', 0, offset, length)
   }
@@ -65,7 +68,7 @@ export function clearer({ fd, isBlock, libc, log }: Target): Pick<DeviceInit, 'z
   return libc ? { zero, trim } : { zero }
 }
 
-/** Block devices, and some file systems, do not tell where data lies. */
+/** False for block devices and some file systems, which do not report where data lies. */
 export async function tellsHoles(libc: Libc, fd: number): Promise<boolean> {
   try {
     await libc.inThread.seekHole(fd, 0)
@@ -75,13 +78,13 @@ export async function tellsHoles(libc: Libc, fd: number): Promise<boolean> {
   }
 }
 
-/** What is looked up on other threads for one answer: so many runs, or as many as take so many ms. */
+/** Limits on the runs looked up on other threads for one reply: their number, and the time in ms. */
 const [answerRuns, answerMs] = [16, 20]
 
 /**
- * The runs of data and holes of a range. As long as that does not wait, each is looked up when it is asked
- * for. Where it may wait, a few are looked up on another thread, and the client comes back for the rest. The
- * last run may go past the range.
+ * The runs of data and holes of a range. While lookups do not wait, each run is looked up when it is taken.
+ * Where they may wait, a few runs are looked up on another thread, and the client asks again for the rest.
+ * The last run may go past the range.
  */
 export function findExtents(libc: Libc, patience: Patience, fd: number, size: number): Extents {
   const patiently = <T>(now: () => T, later: () => Promise<T>): MaybePromise<T> => {
@@ -93,7 +96,7 @@ export function findExtents(libc: Libc, patience: Patience, fd: number, size: nu
       () => libc[what](fd, from),
       () => libc.inThread[what](fd, from),
     )
-  /** Where the hole ends that no data follows: at the end of the disk, unless the file has shrunk. */
+  /** The end of a hole that no data follows: the end of the disk, unless the file has shrunk. */
   const lastHoleEnd = (at: number) =>
     andThen(
       patiently(
@@ -102,7 +105,7 @@ export function findExtents(libc: Libc, patience: Patience, fd: number, size: nu
       ),
       (stats) => Math.max(at, Math.min(size, stats.size)),
     )
-  /** Up to two runs from `at` on: a hole, and the data behind it, which is not asked for from `end` on. */
+  /** Up to two runs from `at` on: a hole and the data behind it. Data from `end` on is not looked up. */
   const lookUp = (at: number, end: number): MaybePromise<Extent[]> =>
     andThen(seek('seekData', at), (found) =>
       andThen(found ?? lastHoleEnd(at), (next) => {
@@ -110,7 +113,8 @@ export function findExtents(libc: Libc, patience: Patience, fd: number, size: nu
         const runs: Extent[] = data > at ? [{ length: data - at, type: HOLE | ZERO }] : []
         if (data >= end) return runs
         return andThen(seek('seekHole', data), (hole = size) => {
-          // There is none after the end of a file that has shrunk: call that data, so that reading it fails.
+          // There is no hole after the end of a file that has shrunk. Call that data, so that reading it
+          // fails.
           const length = Math.min(hole, size) - data
           // Another request may have punched a hole just there.
           if (length > 0) runs.push({ length, type: 0 })
@@ -123,7 +127,7 @@ export function findExtents(libc: Libc, patience: Patience, fd: number, size: nu
     let at = offset
     for (let runs: MaybePromise<Extent[]> = first; ; runs = lookUp(at, end)) {
       if (isPromise(runs)) {
-        // It began to wait: that is enough for now, whatever comes of it.
+        // The lookup has to wait, so stop here and ignore its result.
         runs.catch(() => {})
         return
       }

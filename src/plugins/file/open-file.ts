@@ -1,4 +1,4 @@
-/** Opens what is to be served, and refuses what cannot be. */
+/** Opens the files to serve, and refuses those that cannot be served. */
 import { close, fstat, open, read, type Stats, write } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { promisify } from 'node:util'
@@ -13,18 +13,18 @@ export interface OpenFile {
   readonly fd: number
   readonly isBlock: boolean
   readonly writable: boolean
-  /** True: whoever is done with it closes it. */
+  /** True where the user of the file has to close it. */
   readonly owned: boolean
 }
 
-// None of these on the event loop: each may wait for a disk.
+// None of these run on the event loop: each may wait for a disk.
 const openFd = promisify(open)
 const fstatFd = promisify(fstat)
 const readFd = promisify(read)
 const writeFd = promisify(write)
 export const closeFd = promisify(close)
 
-/** Why something of this kind cannot be served; undefined when it can. */
+/** Why a file of this kind cannot be served; undefined where it can. */
 export function whyNot(stats: Stats): string | undefined {
   return stats.isFile() || stats.isBlockDevice()
     ? undefined
@@ -32,14 +32,14 @@ export function whyNot(stats: Stats): string | undefined {
 }
 
 /**
- * Opens a file for reading and writing, or for reading alone where `readOnly` says so or it may not be
- * written. The client that asked is told of `name`, and of no path of this machine.
+ * Opens a file for reading and writing, or only for reading where `readOnly` is set or the file is not
+ * writable. Messages to the client use `name`, and never a path of this machine.
  *
- * @throws NbdError when it cannot be opened or cannot be served.
+ * @throws NbdError when the file cannot be opened or served.
  */
 export async function openPath(path: string, name: string, readOnly: boolean, log: Log): Promise<OpenFile> {
   try {
-    // Looked at before as well: to open a pipe would wait for its other end.
+    // Check before opening: opening a pipe would wait for its other end.
     refuseOthers(await stat(fsPath(path)))
     const { fd, writable } = readOnly
       ? { fd: await openFd(fsPath(path), 'r'), writable: false }
@@ -78,9 +78,9 @@ async function openWritable(path: string, log: Log): Promise<{ fd: number; writa
 }
 
 /**
- * Takes a descriptor that was inherited, or that the embedding program opened. It stays theirs to close.
+ * Uses a descriptor that was inherited, or that the embedding program opened. It stays theirs to close.
  *
- * @throws ConfigError when it is not open, is no file, or cannot be read.
+ * @throws ConfigError when the descriptor is not open, is no file, or cannot be read.
  */
 export async function adoptFd(fd: number): Promise<OpenFile> {
   const stats = await inspectFd(fd, `fd=${fd}`)
@@ -98,7 +98,7 @@ export async function adoptFd(fd: number): Promise<OpenFile> {
   return { fd, writable, isBlock: stats.isBlockDevice(), owned: false }
 }
 
-/** @throws ConfigError when it is not open. */
+/** @throws ConfigError when the descriptor is not open. */
 export async function inspectFd(fd: number, parameter: string): Promise<Stats> {
   try {
     return await fstatFd(fd)
@@ -109,7 +109,10 @@ export async function inspectFd(fd: number, parameter: string): Promise<Stats> {
   }
 }
 
-/** In bytes. Of a block device `stat` does not tell: without the C library its end is found by reading. */
+/**
+ * The size in bytes. `stat` does not report it for a block device: without the C library, reading finds the
+ * end.
+ */
 export async function sizeOf({ fd, isBlock }: OpenFile, libc: Libc | undefined): Promise<number> {
   if (!isBlock) return (await fstatFd(fd)).size
   if (libc) return libc.seekEnd(fd)

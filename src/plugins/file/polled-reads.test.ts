@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PolledReads } from './polled-reads.js'
 
-/** A disk that answers when it is told to, under an event loop whose turns take 0.1 ms. */
+/** A disk that answers on demand, with an event loop whose turns take 0.1 ms. */
 function slowDisk() {
   const waiting: (() => void)[] = []
   const loop = { ms: 1000, now: () => loop.ms, next: (callback: () => void) => void waiting.push(callback) }
-  /** How much of each page of 4 KiB is in the page cache, in bytes. */
+  /** The cached bytes of each page of 4 KiB. */
   const cached = new Map<number, number>()
   const disk = {
     size: 2 ** 20,

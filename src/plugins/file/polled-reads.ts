@@ -3,11 +3,13 @@ import type { Libc } from '../../lib/libc.js'
 import { restFactor } from '../../lib/patience.js'
 
 /**
- * A disk has this long to answer, in ms: one that is quick needs a tenth to a third of it. To hand a read to
- * the thread pool and have it back costs 20 us and more of the processor, and so does the sleep of a thread.
+ * Time for a disk to answer, in ms. A fast disk needs a tenth to a third of this. Handing a read to the
+ * thread pool and back costs 20 us of CPU and more, and so does putting a thread to sleep.
  */
 const pollMs = 0.5
-/** Longer reads, in bytes, take the disk so long that the thread pool is no loss. */
+/**
+ * The longest reads to poll for, in bytes. Longer ones take the disk so long that the thread pool is no loss.
+ */
 const bytesMax = 64 * 1024
 
 interface Read {
@@ -16,21 +18,23 @@ interface Read {
   readonly offset: number
   /** Bytes read so far. */
   done: number
-  /** Counted from the first look: whoever sends many requests at once is not the disk's fault. */
+  /**
+   * Counted from the first check: a client that sends many requests at once must not count against the disk.
+   */
   until: number | undefined
   readonly resolve: (done: number) => void
 }
 
 /**
- * Reads of files that found less than they want in the page cache. By asking, the kernel was made to fetch
- * the rest: it is asked again at each turn of the event loop. A disk that answers none of them in time is
- * left alone for twenty times as long, as with Patience. One for all files that share an event loop.
+ * Polls for reads that found too little in the page cache. The first attempt made the kernel fetch the rest,
+ * and each turn of the event loop asks again. If the disk answers none in time, polling stops for twenty
+ * times as long, as with Patience. One for all files that share an event loop.
  */
 export class PolledReads {
   readonly #libc: Pick<Libc, 'preadNoWait'>
   readonly #loop: Loop
   #waiting: Read[] = []
-  /** When the disk last answered any of them. */
+  /** When the disk last answered any read. */
   #answeredAt = 0
   #restUntil = 0
 
@@ -40,9 +44,9 @@ export class PolledReads {
   }
 
   /**
-   * Resolves with the bytes that `target` has then, `done` of which it had before. Less than all of it: to
-   * read on from there will tell why, an end or an error, or will wait. Undefined: this one is not polled
-   * for.
+   * Resolves with the number of bytes then in `target`, including `done` from before. If fewer than all,
+   * reading on from there shows why (an end or an error), or waits. Returns undefined where the read is not
+   * polled for.
    */
   finish(fd: number, target: Uint8Array, offset: number, done: number): Promise<number> | undefined {
     if (target.length > bytesMax || this.#loop.now() < this.#restUntil) return undefined
@@ -65,7 +69,7 @@ export class PolledReads {
     if (this.#waiting.length > 0) this.#loop.next(this.#look)
   }
 
-  /** False: the disk has not answered yet. */
+  /** Returns false where the disk has not answered yet. */
   #ask(read: Read): boolean {
     const { fd, target, offset, done } = read
     try {

@@ -4,7 +4,7 @@ import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { zeroes } from '../../api/zeroes.js'
 
-/** A disk that has run out of space: it reads as zeroes, and takes no write (nbdkit-full-plugin(1)). */
+/** A disk that has run out of space: it reads as zeroes, and every write fails (nbdkit-full-plugin(1)). */
 export default definePlugin({
   name: 'full',
   description: 'reads as zeroes, every write fails for want of space',
@@ -22,11 +22,11 @@ export default definePlugin({
         size,
         can: { multiConn: true },
         read: (_offset, length) => zeroes(length),
-        // Without a `zero`, zeroes are written: they fail too. To zero fast is refused as not supported.
+        // Without a `zero`, zeroes are written, and fail as well. Fast zeroing is refused as not supported.
         write: (offset, data) => refuse('write', offset, data.length),
         trim: (offset, length) => refuse('trim', offset, length),
         cache() {},
-        // All of the rest at once, so that nobody needs to ask again.
+        // Report the whole rest at once, so that clients need not ask again.
         extents: (offset) => [{ length: size - offset, type: HOLE | ZERO }],
       }),
     }

@@ -16,7 +16,7 @@ function client(peer: Peer): Connection {
   }
 }
 
-/** All that the disk holds. */
+/** The whole content of the disk. */
 async function content(...args: Parameters<typeof openDevice>): Promise<Buffer> {
   const device = await openDevice(...args)
   const bytes = device.size === 0 ? Buffer.alloc(0) : await readBytes(device, 0, device.size)

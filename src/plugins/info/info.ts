@@ -7,7 +7,7 @@ import { definePlugin, type OpenRequest } from '../../api/plugin.js'
 
 const modes = ['exportname', 'base64exportname', 'address', 'time', 'uptime', 'conntime', 'version'] as const
 
-/** A disk that holds what the server knows of its client and of itself (nbdkit-info-plugin(1)). */
+/** A disk with information about the client or the server (nbdkit-info-plugin(1)). */
 export default definePlugin({
   name: 'info',
   description: 'a disk that tells a client its export name, its address or the time',
@@ -39,7 +39,7 @@ export default definePlugin({
   },
 })
 
-/** `sameForAll`: another client that asks for the same export gets the same bytes. */
+/** `sameForAll`: every client that asks for the same export gets the same bytes. */
 function disk(bytes: Uint8Array, sameForAll: boolean): DeviceInit {
   return {
     size: bytes.length,
@@ -49,7 +49,7 @@ function disk(bytes: Uint8Array, sameForAll: boolean): DeviceInit {
   }
 }
 
-/** 64 bits of seconds and 32 of microseconds, big-endian, as of the moment of the read. `now` is in ms. */
+/** Seconds in 64 bits and microseconds in 32 bits, big-endian, at the time of the read. `now` is in ms. */
 function clock(now: () => number): DeviceInit {
   return {
     size: 12,
@@ -64,7 +64,10 @@ function clock(now: () => number): DeviceInit {
   }
 }
 
-/** Buffer skips what is not base64, but a client should be told. Line breaks are usual, and do no harm. */
+/**
+ * Buffer skips characters that are not base64, but the client should get an error. Line breaks are usual and
+ * harmless.
+ */
 function decodeBase64(text: string): Buffer {
   const digits = text.replace(/[\r\n]/g, '')
   if (digits.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(digits))
@@ -72,12 +75,12 @@ function decodeBase64(text: string): Buffer {
   return Buffer.from(digits, 'base64')
 }
 
-/** The path of a Unix socket is not told: it is the server's own. */
+/** The path of a Unix socket is not disclosed: it belongs to the server. */
 function addressOf({ peer: { family, address, port } }: Connection): string {
   if (family === 'unix') return 'unix'
   if (address === undefined || port === undefined)
     throw new NbdError('EINVAL', 'the client has no address: it is not connected through a network')
-  // An IPv4 client of a socket that takes both versions.
+  // An IPv4 client of a dual-stack socket.
   const plain = address.replace(/^::ffff:(?=[\d.]+$)/, '')
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`
 }

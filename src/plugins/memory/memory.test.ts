@@ -156,7 +156,7 @@ test('memory uses as much as was written here and there over 1 TiB', async () =>
   const before = residentMiB()
   for (let write = 0; write < 4000; write++) await device.write(random.below(2 ** 28) * 4096, page, notFua)
   const used = residentMiB() - before
-  // 16 MiB were written. A segment has its own price, and the test its garbage.
+  // 16 MiB were written. Segments have their own overhead, and the test has garbage.
   assert.ok(used < 64, `${used} MiB are used`)
   await device.close()
 })
@@ -169,7 +169,7 @@ test('memory gives back what is trimmed and zeroed', {
   for (let at = 0; at < 256; at++) await device.write(at * MiB, data, notFua)
   const full = residentMiB()
   assert.ok(full >= 256, `256 MiB were written, ${full} MiB are in use`)
-  // All but 4 KiB of each MiB, so that no segment goes as a whole.
+  // Leaves 4 KiB of each MiB, so that no segment is dropped as a whole.
   for (let at = 0; at < 128; at++) await device.trim(at * MiB, MiB - 4096, notFua)
   const half = residentMiB()
   assert.ok(full - half >= 110, `128 MiB were trimmed: of ${full} MiB, ${half} are in use`)

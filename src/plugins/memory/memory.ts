@@ -30,7 +30,7 @@ export default definePlugin({
   },
   threads: { share: ({ size }) => reserveShared(size) },
   setup({ size, allocator }, { shared }) {
-    // Which pages are written cannot be told without a wait for the other threads: all of it is data.
+    // Tracking the written pages would need to wait for the other threads, so all of the disk is data.
     const { operations } =
       shared === undefined ? ramDisk('memory', size, allocator) : flatDisk(openShared(shared as SharedMemory))
     return { open: () => ({ size, ...operations }) }

@@ -16,7 +16,7 @@ afterEach(() => {
   else process.env.CC = CC
 })
 
-/** With this as the compiler, as a user names it. */
+/** Compiles with this compiler, given the way a user does. */
 function compileWith(compiler: string): Promise<string> {
   process.env.CC = compiler
   return compileHost(join(directory, 'cache'))
@@ -29,7 +29,7 @@ test('native compiles its host without a warning, and by two at the same time', 
   const [one, two] = await Promise.all([compileWith(flags), compileWith(flags)])
   assert.equal(one, two)
   assert.deepEqual(readdirSync(join(directory, 'cache')).length, 1)
-  // Nobody has started it so.
+  // The program was not started by a server.
   assert.throws(
     () => execFileSync(one, { stdio: 'pipe' }),
     /a server starts it, with a socket that NBDKIT_TS_FD names/,
@@ -67,7 +67,7 @@ test('native says that it cannot make a directory for its host', async () => {
 test('native compiles its host for this process alone where nothing can be kept, and says so', {
   skip,
 }, async (t) => {
-  // No such directory can be made there: mkdir of Node with `recursive` tries for ever.
+  // No such directory can be made there: Node's mkdir with `recursive` would try for ever.
   t.after(() => {
     if (XDG_CACHE_HOME === undefined) delete process.env.XDG_CACHE_HOME
     else process.env.XDG_CACHE_HOME = XDG_CACHE_HOME
@@ -78,7 +78,7 @@ test('native compiles its host for this process alone where nothing can be kept,
     const { log, errors } = keptLog()
     const program = await hostProgram('linux', log)
     assert.ok(existsSync(program) && !program.startsWith(cache))
-    // It is compiled once, and so it is said once.
+    // The program is compiled once, so the message appears once.
     if (cache === '/proc/nowhere')
       assert.match(errors.join('\n'), /cannot be kept: ENOENT.*name another directory in XDG_CACHE_HOME/)
     else assert.deepEqual(errors, [])

@@ -1,6 +1,6 @@
 /**
- * The program that loads a native plugin. It is C, and is compiled when it is first needed: Node cannot call
- * a plugin from many threads, and a plugin that crashes must not take the server with it.
+ * The C program that loads a native plugin, compiled when first needed. Node cannot call a plugin from many
+ * threads, and a plugin that crashes must not take the server with it.
  */
 import { execFile } from 'node:child_process'
 import { createHash, randomUUID } from 'node:crypto'
@@ -24,14 +24,15 @@ import { type Log, silentLog } from '../../api/log.js'
 import { temporaryDirectory } from '../../lib/temporary-directory.js'
 
 const sources = fileURLToPath(new URL('../../../../src/plugins/native/host/', import.meta.url))
-/** Where `npm run build:native` puts it. */
+/** The output directory of `npm run build:native`. */
 export const builtDirectory = fileURLToPath(new URL('../../../native/', import.meta.url))
 
 /**
- * The path of the program: built with the package, or earlier for this user, or now. Where nothing can be
- * kept for this user, it is built into a directory that is gone with this process.
+ * Returns the path of the program: built with the package, built earlier for this user, or built now. Where
+ * nothing can be kept for this user, the program is built into a directory that is removed when this process
+ * ends.
  *
- * @throws ConfigError where there is no compiler, or it fails, and on other systems than Linux.
+ * @throws ConfigError without a working compiler, and on systems other than Linux.
  */
 export async function hostProgram(
   platform: string = process.platform,
@@ -55,16 +56,16 @@ export async function hostProgram(
   return compileHost(temporary)
 }
 
-/** For this process, where nothing can be kept for longer. */
+/** The directory of this process, where nothing can be kept for longer. */
 let temporary: string | undefined
 
-/** As systems want it (the XDG base directory specification). */
+/** The place defined by the XDG base directory specification. */
 function cacheDirectory(): string {
   const { XDG_CACHE_HOME: cache } = process.env
   return join(cache?.startsWith('/') ? cache : join(home(), '.cache'), 'nbdkit-ts')
 }
 
-/** A user who is in no list has none. */
+/** A user without an entry in the user database has no home directory. */
 function home(): string {
   try {
     return homedir()
@@ -82,7 +83,7 @@ function isProgram(path: string): boolean {
   }
 }
 
-/** Makes a directory, and says why nothing can be written into it; undefined where that can be done. */
+/** Makes a directory, and returns why nothing can be written to it; undefined where writing works. */
 function whyNotKept(directory: string): string | undefined {
   try {
     makeDirectory(directory)
@@ -93,7 +94,10 @@ function whyNotKept(directory: string): string | undefined {
   }
 }
 
-/** Not `mkdir` with `recursive`, which never ends where a folder says that it is not there, as in `/proc`. */
+/**
+ * Replaces `mkdir` with `recursive`, which never ends where a folder reports that it does not exist, as in
+ * `/proc`.
+ */
 function makeDirectory(directory: string): void {
   if (isDirectory(directory)) return
   const parent = dirname(directory)
@@ -101,7 +105,7 @@ function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o755 })
   } catch (error) {
-    // Another made it just now.
+    // Another process made it just now.
     if (!isDirectory(directory)) throw error
   }
 }
@@ -110,7 +114,7 @@ function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
-/** It changes with the sources and the machine, so that what is found is never another version's. */
+/** The name depends on the sources and the machine, so that a program of another version is never used. */
 function programName(): string {
   const hash = createHash('sha256').update(process.arch)
   for (const file of readdirSync(sources).sort()) hash.update(file).update(readFileSync(join(sources, file)))
@@ -118,8 +122,8 @@ function programName(): string {
 }
 
 /**
- * Compiles the program into a directory, and gives its path. Another who does it at the same time does no
- * harm.
+ * Compiles the program into a directory, and returns its path. Another process may do the same at the same
+ * time.
  */
 export async function compileHost(directory: string): Promise<string> {
   const program = join(directory, programName())

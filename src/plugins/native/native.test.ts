@@ -27,15 +27,15 @@ process.once('exit', () => rmSync(directory, { recursive: true, force: true }))
 interface Source {
   readonly version?: 1 | 2
   readonly model?: string
-  /** C before the struct. */
+  /** C code before the struct. */
   readonly code?: string
   /** Members of the struct beyond those of a disk. */
   readonly members?: string
-  /** In place of NBDKIT_REGISTER_PLUGIN. */
+  /** Replaces NBDKIT_REGISTER_PLUGIN. */
   readonly register?: string
 }
 
-/** Compiles a disk of 64 KiB in memory, with what a test adds to it. Gives the path. */
+/** Compiles a disk of 64 KiB in memory, with the test's additions. Returns the path. */
 function compile({ version = 2, model = 'SERIALIZE_ALL_REQUESTS', ...more }: Source = {}): string {
   const flags = version === 2 ? ', uint32_t flags' : ''
   const source = `
@@ -113,7 +113,7 @@ static int disk_zero (void *h, uint32_t count, uint64_t offset, int may_trim)
   const device = await openDevice(native({ plugin: compile({ version: 1, code, members }) }))
   const { flush, fua, zero } = device.can
   assert.deepEqual({ flush, fua, zero }, { flush: true, fua: 'emulate', zero: 'native' })
-  // Where it cannot zero, zeroes are written.
+  // Where the plugin cannot zero, zeroes are written.
   await deviceContract(device)
   await device.close()
 })
@@ -131,7 +131,7 @@ struct nbdkit_plugin *plugin_init (void)
   other.plugin._thread_model = THREAD_MODEL;
   return &other.plugin;
 }`
-  // What lies behind the end of the older one must not be taken for functions.
+  // The bytes behind the older struct must not be taken for functions.
   for (const size of ['offsetof (struct nbdkit_plugin, magic_config_key)', 'sizeof plugin']) {
     const device = await openDevice(
       native({ plugin: compile({ register: register(size, '0xff'), code: '#include <stddef.h>' }) }),
@@ -404,7 +404,7 @@ test('native does not start what is no plugin, or refuses', { skip }, async () =
     await assert.rejects(openDevice(native({ plugin })), { name: 'ConfigError', message }, String(message))
 })
 
-/** A server of a plugin that crashes where it is read at 512. */
+/** A server of a plugin that crashes when read at 512. */
 async function mortal(t: TestContext, restart: boolean) {
   const code = `static int bad_pread (void *h, void *buf, uint32_t count, uint64_t offset, uint32_t flags)
 { if (offset == 512) *(volatile int *) 8 = 0; return disk_pread (h, buf, count, offset, flags); }

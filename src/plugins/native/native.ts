@@ -7,7 +7,7 @@ import { processOf } from '../../api/process-context.js'
 import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 import { hostProgram } from './host-program.js'
 
-/** A plugin that was compiled for the C nbdkit (nbdkit-plugin(3)), in a process of its own. */
+/** A plugin compiled for the C nbdkit (nbdkit-plugin(3)), in its own process. */
 export default definePlugin({
   name: 'native',
   description: 'a plugin that was compiled for nbdkit: C, C++, Rust, OCaml, Go',
@@ -41,7 +41,7 @@ async function hostOf({ plugin, restart, settings }: NativeValues, server: Serve
   if (!existsSync(file)) throw new ConfigError(`native: ${plugin}: there is no such file`)
   if (!statSync(file).isFile()) throw new ConfigError(`native: ${plugin}: it is not a file`)
   const command = await hostProgram(process.platform, server.log)
-  // Those for nbdkit's own server have nothing to do here.
+  // Flags for nbdkit's own server do not apply here.
   const debugFlags = processOf(server).debugFlags.filter((flag) => !flag.startsWith('nbdkit.'))
   const endsEarly = 'where the file is cut off, or for another system, copy or compile it again'
   return { name: plugin, command, args: [], file, settings, debugFlags, server, restart, endsEarly }

@@ -3,7 +3,7 @@ import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { zeroes } from '../../api/zeroes.js'
 
-/** A bit bucket: writes are thrown away, reads give zeroes (nbdkit-null-plugin(1)). */
+/** A bit bucket: writes are discarded, reads return zeroes (nbdkit-null-plugin(1)). */
 export default definePlugin({
   name: 'null',
   description: 'discards what is written, reads as zeroes',

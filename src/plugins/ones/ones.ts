@@ -3,10 +3,10 @@ import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { zeroes } from '../../api/zeroes.js'
 
-/** One page of the byte is lent out again and again. In bytes: it should stay in the processor's cache. */
+/** One page of the byte is lent out repeatedly. In bytes: the page should stay in the processor's cache. */
 const pageBytes = 256 * 1024
 
-/** A disk of one byte, repeated; writes are thrown away (nbdkit-ones-plugin(1)). */
+/** A disk of one repeated byte. Writes are discarded (nbdkit-ones-plugin(1)). */
 export default definePlugin({
   name: 'ones',
   description: 'discards what is written, reads as the byte 0xff or another',

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { deviceContract, openDevice, readBytes, seeded } from '../../testing/index.js'
 import pattern from './pattern.js'
 
-/** As the manual page says it, byte by byte. */
+/** The content byte by byte, as the manual page defines it. */
 function expected(offset: number, length: number, upper = 0n): Buffer {
   const start = offset - (offset % 8)
   const words = Buffer.alloc(Math.ceil((offset + length - start) / 8) * 8)

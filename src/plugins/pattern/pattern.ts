@@ -12,7 +12,7 @@ const upperBits = param.int({
 
 const chosen = (upper: number | 'random') => (upper === 'random' ? randomInt(1, 0x10000) : upper)
 
-/** A disk whose every 8 bytes are their own offset (nbdkit-pattern-plugin(1)). */
+/** A disk in which each 8 bytes hold their own offset (nbdkit-pattern-plugin(1)). */
 export default definePlugin({
   name: 'pattern',
   description: 'a read-only disk whose every 8 bytes are their own offset',
@@ -42,8 +42,8 @@ export default definePlugin({
 
 /** Fills a block with offsets: 64 bits each, big-endian, with `upper` XOR-ed in. */
 function offsets(upper: number): Fill {
-  // Within a block only the low 12 bits differ. They are prepared, and the others XOR-ed in, in the byte
-  // order that this machine gives to a word: so there is nothing to swap in the loop.
+  // Within a block only the low 12 bits differ. They are prepared in this machine's byte order, and so are
+  // the other bits XOR-ed in, so the loop swaps nothing.
   const low = new Uint32Array(blockBytes / 4)
   const lowView = new DataView(low.buffer)
   for (let at = 0; at < blockBytes; at += 8) lowView.setUint32(at + 4, at)

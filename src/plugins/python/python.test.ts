@@ -18,7 +18,7 @@ import { deviceContract, openDevice, type RawClient, readBytes } from '../../tes
 import { until } from '../../testing/until.js'
 import python from './python.js'
 
-/** A script in a directory that is gone after the test, and a file `log` beside it. */
+/** A script in a directory that is removed after the test, and a file `log` beside it. */
 async function newScript(t: TestContext, text: string) {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-python-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
@@ -127,7 +127,7 @@ def extents(h, count, offset, flags):
   await device.close()
 })
 
-/** The place in the script, as a frame of a stack. */
+/** The place in the script, as a stack frame. */
 const at = (line: number) => new RegExp(`^ +at pread \\(/.*/script\\.py:${line}:1\\)$`, 'm')
 
 const failures: [what: string, body: string, expected: Readonly<Record<string, RegExp | string>>][] = [
@@ -332,7 +332,7 @@ def list_exports(readonly, tls): nbdkit.nanosleep(1000, 0); return []
     await instance.close?.()
   })
 
-/** A server of a script that dies where it is read at 512. */
+/** A server of a script that dies when read at 512. */
 async function mortal(t: TestContext, restart: boolean) {
   const { script, lines } = await newScript(
     t,
@@ -372,14 +372,14 @@ test('python with restart serves new clients with a new process, which is config
   const [two, three] = await Promise.all([connect(), connect()])
   assert.equal(await read(two), 0)
   assert.equal(await read(three), 0)
-  // Its handle was the other process's.
+  // Its handle belonged to the other process.
   assert.equal(await read(one), NBD_EIO)
   assert.deepEqual(await lines(), ['ab', 'ready', 'ab', 'ready'])
 })
 
 const program = fileURLToPath(new URL('../../../../bin/nbdkit-ts', import.meta.url))
 
-/** Processes that run with this word, but for those that are dead. */
+/** Processes with this word in their command line, except dead ones. */
 function running(word: string): string[] {
   const { stdout } = spawnSync('ps', ['-eo', 'pid=,stat=,args='], { encoding: 'utf8' })
   return stdout.split('\n').filter((line) => line.includes(word) && !/^ *\d+ +Z/.test(line))

@@ -7,12 +7,12 @@ import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { describeHosted, hosted } from '../../lib/coprocess/host.js'
 
-/** A plugin written in Python, for nbdkit-python-plugin(3). */
+/** A plugin written in Python, as for nbdkit-python-plugin(3). */
 export default definePlugin({
   name: 'python',
   description: 'a plugin in Python',
   commandLine: {
-    /** Asked for without a script, by programs that look for a Python to run theirs. */
+    /** Read without a script by programs that look for a suitable Python. */
     get lines() {
       return interpreterLines()
     },
@@ -41,7 +41,7 @@ interface PythonValues {
   readonly settings: readonly Setting[]
 }
 
-/** What is known of the interpreter alone; nothing where there is none. */
+/** Information about the interpreter itself; only constants where there is none. */
 function interpreterLines(): readonly string[] {
   const code = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
   const { stdout, status } = spawnSync('python3', ['-c', code], { encoding: 'utf8' })
@@ -57,7 +57,7 @@ function interpreterLines(): readonly string[] {
   ]
 }
 
-/** It is Python: it is shipped as it stands, beside the source of this. */
+/** The host is Python and is shipped unchanged, beside this module's source. */
 const hostFile = fileURLToPath(new URL('../../../../src/plugins/python/host/host.py', import.meta.url))
 
 function hostOf({ script, python, restart, settings }: PythonValues, server: ServerContext) {

@@ -69,7 +69,7 @@ test('random cannot be compressed, and has every byte equally often', async () =
   assert.ok(gzipSync(bytes).length > MiB)
   const counts = new Array<number>(256).fill(0)
   for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1
-  // 4096 are expected of each, give or take 64: five times that is as good as never.
+  // 4096 are expected of each byte, with a deviation of 64. Five times that practically never happens.
   for (const [byte, count] of counts.entries())
     assert.ok(Math.abs(count - 4096) < 320, `byte ${byte} comes ${count} times`)
   await device.close()

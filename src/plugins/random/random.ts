@@ -5,7 +5,7 @@ import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
 
-/** A disk of random bytes, which takes a write only of what is there (nbdkit-random-plugin(1)). */
+/** A disk of random bytes, which accepts only writes of the bytes already there (nbdkit-random-plugin(1)). */
 export default definePlugin({
   name: 'random',
   description: 'a disk of random bytes',
@@ -50,14 +50,15 @@ export default definePlugin({
 const chosenByChance = () => randomInt(2 ** 32)
 
 /**
- * Each block is a run of the generator xoroshiro64* (Blackman and Vigna) that starts from the seed and the
- * number of the block alone, so that any block can be made at any time.
+ * Each block is a run of the generator xoroshiro64* (Blackman and Vigna) that starts from only the seed and
+ * the block's number, so that any block can be made at any time.
  */
 function randomBlocks(seed: number): Fill {
   const key = mix(seed)
   return (block, offset) => {
     const number = offset / blockBytes
-    // No two blocks of a disk start alike: mix() is one to one. Two zeroes would be followed by zeroes alone.
+    // mix() is one to one, so no two blocks of a disk start alike. A state of two zeroes would produce only
+    // zeroes.
     let first = mix(number ^ key)
     let second = mix(~Math.floor(number / 2 ** 32)) ^ key || 1
     for (let at = 0; at < block.length; at++) {
@@ -71,7 +72,7 @@ function randomBlocks(seed: number): Fill {
 
 const sectorBytes = 512
 
-/** One random sector, repeated, with the number of the sector XOR-ed into its first 8 bytes. */
+/** One repeated random sector, with the sector number XOR-ed into its first 8 bytes. */
 function repeatedSector(seed: number): Fill {
   const random = new Uint32Array(blockBytes / 4)
   randomBlocks(seed)(random, 0)

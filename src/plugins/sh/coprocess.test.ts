@@ -17,8 +17,8 @@ import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import sh from './sh.js'
 
 /**
- * A script of Node that answers calls; `methods` is source: an object of functions of a tag and words, which
- * may use `ok`, `output`, `say`, and `disk`.
+ * A Node script that answers calls. `methods` is source code: an object of functions that take a tag and
+ * words, and may use `ok`, `output`, `say` and `disk`.
  */
 async function newScript(t: TestContext, methods: string) {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-coprocess-'))
@@ -69,7 +69,7 @@ async function served(t: TestContext, methods: string) {
   const { errors, log } = keptLog()
   const { script, lines } = await newScript(t, methods)
   const server = createServer({ plugin: layer(script), log })
-  // Where it does not end, the test has seen so.
+  // Where the server does not stop, the test has noticed already.
   t.after(() => server.shutdown({ graceMs: 0 }).catch(() => {}))
   const connect = () => connectTo(server)
   return { server, errors, lines, connect }

@@ -16,7 +16,7 @@ import { connectTo } from '../../testing/connect.js'
 import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import sh from './sh.js'
 
-/** A script in a directory that is gone after the test; `$log` is a file in it. */
+/** A script in a directory that is removed after the test. `$log` is a file in it. */
 async function newScript(t: TestContext, text: string) {
   const directory = await mkdtemp(join(tmpdir(), 'nbdkit-ts-sh-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
@@ -27,7 +27,7 @@ async function newScript(t: TestContext, text: string) {
   return { directory, script, lines }
 }
 
-/** A script that answers what is given for a method, and 64 KiB of zeroes. */
+/** A script that answers the given methods, and serves 64 KiB of zeroes. */
 async function cases(t: TestContext, methods: Readonly<Record<string, string>>) {
   const all = { get_size: 'echo 64k', pread: 'head -c "$3" /dev/zero', ...methods }
   const branches = Object.entries(all).map(([method, body]) => `${method}) ${body};;\n`)
@@ -166,7 +166,7 @@ test('sh takes what a script says it can do', async (t) => {
   await device.close()
 })
 
-/** Each: what `pread` does, and what its client is told. */
+/** Each case: what `pread` does, and what its client gets. */
 const failures: [what: string, pread: string, expected: { code: string; message: RegExp }][] = [
   ['with an errno name', 'echo "ENOSPC it is full" >&2; exit 1', { code: 'ENOSPC', message: /^it is full$/ }],
   ['with a name in small letters', 'echo "erofs" >&2; exit 1', { code: 'EROFS', message: /status 1$/ }],
@@ -271,7 +271,7 @@ test('sh does not open where an answer makes no sense', async (t) => {
   for (const [methods, message] of wrong) {
     const { script, lines } = await cases(t, { close: 'echo closed >> $log', ...methods })
     await assert.rejects(openDevice(sh({ script })), { message })
-    // What was opened is closed again.
+    // The opened handle is closed again.
     assert.deepEqual(lines(), methods.open ? [] : ['closed'])
   }
 })
@@ -330,7 +330,7 @@ test('sh kills a script that hangs when its client is dropped, with what it star
   const [pid, closed] = lines()
   assert.equal(closed, 'closed')
   const processes = spawnSync('ps', ['-eo', 'pgid=,stat=,args='], { encoding: 'utf8' }).stdout
-  // Those that are dead may wait for somebody to take notice, who is not us.
+  // Dead processes may wait for another parent to reap them.
   const alive = processes.split('\n').filter((line) => new RegExp(`^ *${pid} +[^Z]`).test(line))
   assert.deepEqual(alive, [])
   await server.shutdown()
@@ -352,7 +352,7 @@ test('sh leaves neither descriptors nor processes behind, however scripts end', 
   await touch()
   const before = descriptors()
   for (let round = 0; round < 5; round++) await touch()
-  // What is closed may be so a moment later.
+  // Descriptors may close a moment later.
   for (let waits = 0; descriptors() > before && waits < 100; waits++) await sleep(10)
   assert.equal(descriptors(), before)
   const children = spawnSync('ps', ['-o', 'stat=,args=', '--ppid', String(process.pid)], { encoding: 'utf8' })

@@ -17,7 +17,7 @@ import { ScriptMethods } from '../../lib/scripts/script-methods.js'
 import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary-directory.js'
 import { whyNotRun } from '../../lib/why-not-run.js'
 
-/** A script that is asked for everything (nbdkit-sh-plugin(3)). */
+/** A script that handles all methods (nbdkit-sh-plugin(3)). */
 export default definePlugin({
   name: 'sh',
   description: 'a script, or any other program, that is called for each request',
@@ -62,7 +62,7 @@ export default definePlugin({
       const file = methods.file
       return instanceOf({
         methods,
-        // One process for each client keeps its own requests in turn, however many are on their way to it.
+        // Each client's process keeps its own requests in order, however many are on their way to it.
         concurrency: await threadModelOf(methods, coprocess ? 'parallel' : 'serialize-all-requests'),
         readOnly: server.readOnly,
         ...(coprocess ? { open: openCoprocess({ file, directory: directory.path, server }) } : {}),
@@ -80,7 +80,7 @@ async function giveSettingsIfAny(methods: ScriptMethods, settings: readonly Sett
     if (key !== undefined) await configureBy(methods, 'config', [key, value])
 }
 
-/** @throws ConfigError where there is no such script, or it cannot be executed. */
+/** @throws ConfigError where the script does not exist or cannot be executed. */
 function load(script: string, directory: TemporaryDirectory, server: ServerContext) {
   const file = script === '-' ? inlineScript(directory.path, server) : resolve(script)
   if (script === '') throw new ConfigError('sh: the name of the script is empty')
@@ -90,7 +90,7 @@ function load(script: string, directory: TemporaryDirectory, server: ServerConte
   return Object.assign(new ScriptMethods(options), { file })
 }
 
-/** What keeps a script from being started at all; undefined where nothing does. */
+/** Why a script cannot be started; undefined where nothing prevents it. */
 function whyUnusable(file: string): string | undefined {
   try {
     if (!statSync(file).isFile()) return 'it is not a file'
@@ -103,13 +103,13 @@ function whyUnusable(file: string): string | undefined {
   }
 }
 
-/** Reads the script from standard input, and makes a file of it. */
+/** Reads the script from standard input and saves it to a file. */
 function inlineScript(directory: string, server: ServerContext): string {
   if (!processOf(server).stdioSafe)
     throw new ConfigError('sh: "-" reads the script from standard input, which with -s is the client')
   const file = join(directory, 'inline-script.sh')
   const text = readFileSync(0)
-  // Without a first line that says which program reads it, only a shell can start it.
+  // Without a first line that names an interpreter, only a shell can start the script.
   const shebang = text.subarray(0, 2).toString() === '#!' ? '' : '#!/bin/sh\n'
   writeFileSync(file, Buffer.concat([Buffer.from(shebang), text]))
   chmodSync(file, 0o700)

@@ -12,7 +12,7 @@ export default definePlugin({
     open: () => ({
       size: 0,
       can: { multiConn: true },
-      // Never called: there is nothing to ask for.
+      // Never called: there is nothing to read.
       read: (_offset, length) => zeroes(length),
       cache() {},
     }),
