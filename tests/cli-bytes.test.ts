@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { textOfBytes } from '../src/api/byte-text.js'
-import { spawn } from '../src/lib/spawn.js'
+import { spawn } from '../src/os/spawn.js'
 import { newDirectory, program, result, scratch, temporary } from './cli-helpers.js'
 
 const onLinux = process.platform === 'linux' ? {} : { skip: 'other systems do not show the bytes' }

@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { whyNoLibc } from '../src/lib/libc.js'
+import { whyNoLibc } from '../src/os/libc.js'
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_FLUSH,

@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { constants } from 'node:os'
-import { spawn } from '../lib/spawn.js'
+import { spawn } from '../os/spawn.js'
 import { complain } from './output.js'
 import type { Settings } from './settings.js'
 import type { Served } from './workers.js'

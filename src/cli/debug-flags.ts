@@ -1,7 +1,7 @@
 /** Debug flags of the server itself (`-D nbdkit.…`, nbdkit(1)). */
 import type { DebugTopic, Log } from '../api/log.js'
 import { parseInteger } from '../api/parse.js'
-import { environmentVariable } from '../lib/environment.js'
+import { environmentVariable } from '../os/environment.js'
 import { complain } from './output.js'
 
 const topics: Readonly<Record<string, DebugTopic>> = {

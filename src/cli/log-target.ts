@@ -1,10 +1,10 @@
 /** The destination of messages (`--log`). */
 import { fsPath } from '../api/byte-text.js'
 import { ConfigError, messageOf } from '../api/errors.js'
-import { LineWriter } from '../lib/line-writer.js'
 import type { Level } from '../lib/message-log.js'
-import { openOutlet } from '../lib/outlet.js'
-import { droppedLines, writeStandard } from '../lib/standard-streams.js'
+import { LineWriter } from '../os/line-writer.js'
+import { openOutlet } from '../os/outlet.js'
+import { droppedLines, writeStandard } from '../os/standard-streams.js'
 import { messageLine } from './output.js'
 import type { LogTarget } from './settings.js'
 import { systemLog } from './system-log.js'

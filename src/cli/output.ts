@@ -2,7 +2,7 @@ import { isOnPurpose, placeIn } from '../api/error-text.js'
 import { isA, messageOf, stackOf } from '../api/errors.js'
 import { failureOf } from '../chain/blame.js'
 import { printable } from '../lib/printable.js'
-import { writeStandard } from '../lib/standard-streams.js'
+import { writeStandard } from '../os/standard-streams.js'
 
 /** Prints lines on standard output. */
 export function print(text: string): void {

@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { ConfigError, messageOf } from '../api/errors.js'
 import type { ListenTarget } from '../api/server.js'
-import { temporaryDirectory } from '../lib/temporary-directory.js'
+import { temporaryDirectory } from '../os/temporary-directory.js'
 import type { Settings } from './settings.js'
 
 const defaultPort = 10809

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream'
-import { writeStandard } from '../lib/standard-streams.js'
+import { writeStandard } from '../os/standard-streams.js'
 
 /**
  * Makes output of plugins, by `console` or directly, non-blocking as well: Node's streams block the event

@@ -3,11 +3,11 @@
  */
 import { closeSync } from 'node:fs'
 import { ConfigError } from '../api/errors.js'
-import { type Libc, libc, whyNoLibc } from '../lib/libc.js'
-import { LineWriter, type Outlet } from '../lib/line-writer.js'
 import type { Level } from '../lib/message-log.js'
 import { printable } from '../lib/printable.js'
-import { droppedLines } from '../lib/standard-streams.js'
+import { type Libc, libc, whyNoLibc } from '../os/libc.js'
+import { LineWriter, type Outlet } from '../os/line-writer.js'
+import { droppedLines } from '../os/standard-streams.js'
 
 const path = '/dev/log'
 /** LOG_DAEMON of syslog.h, shifted to its place beside the priority. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, test } from 'node:test'
-import { BusyPoll } from '../lib/busy-poll.js'
+import { BusyPoll } from '../net/busy-poll.js'
 import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import { HandshakeStream } from './handshake-stream.js'
 

@@ -2,7 +2,7 @@
  * The bytes of a handshake in both directions. The bytes a client sends ahead are bounded, and so are the
  * replies that it does not take.
  */
-import type { BusyPoll } from '../lib/busy-poll.js'
+import type { BusyPoll } from '../net/busy-poll.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
 import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import type { Transport } from './transport.js'

@@ -3,8 +3,8 @@
  * room for is held back, and the system reports the end of a socket only to a reader.
  */
 import type { Duplex } from 'node:stream'
-import { libc } from '../lib/libc.js'
-import { descriptorOf } from '../lib/socket-descriptor.js'
+import { descriptorOf } from '../net/socket-descriptor.js'
+import { libc } from '../os/libc.js'
 
 /** Time between two checks of all clients that are held back, in ms. */
 const intervalMs = 250

@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Data } from '../api/device.js'
 import { isZeroes } from '../api/zeroes.js'
-import { takenBytes } from '../lib/onread-socket.js'
+import { takenBytes } from '../net/onread-socket.js'
 import { setUint64, stringBytes, viewOf } from '../protocol/bytes.js'
 import {
   NBD_CMD_FLAG_DF,

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
-import type { BusyPoll } from '../lib/busy-poll.js'
+import type { BusyPoll } from '../net/busy-poll.js'
 import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import { type Agreement, Commands, type Counts } from './commands.js'

@@ -3,7 +3,7 @@
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { adoptSocket, type Handle, makeSocket, type OnRead } from '../lib/onread-socket.js'
+import { adoptSocket, type Handle, makeSocket, type OnRead } from '../net/onread-socket.js'
 
 /** How a connection handles the incoming side of its stream. */
 export interface Receiver {

@@ -1,4 +1,4 @@
-import { adviceBytes, type MemoryAdvice } from './give-back.js'
+import { adviceBytes, type MemoryAdvice } from '../os/madvise.js'
 
 /**
  * Segments are cut from slabs. V8 counts every byte of an ArrayBuffer, touched or not, and collects garbage

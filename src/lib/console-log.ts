@@ -1,8 +1,8 @@
 /** Messages on standard error, in the program's format. */
 import type { Log } from '../api/log.js'
+import { writeStandard } from '../os/standard-streams.js'
 import { messageLog } from './message-log.js'
 import { printable } from './printable.js'
-import { writeStandard } from './standard-streams.js'
 
 export interface ConsoleLogOptions {
   /** Also write debug messages, as the program does with `-v`. Defaults to false. */

@@ -1,7 +1,7 @@
 import type { Data } from '../api/device.js'
 import { zeroes } from '../api/zeroes.js'
+import type { MemoryAdvice } from '../os/madvise.js'
 import { Bitmap } from './bitmap.js'
-import type { MemoryAdvice } from './give-back.js'
 
 /**
  * Memory is given back and exchanged in units of this many pages, 64 KiB. A call for a single page costs 2

@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { dataLength } from '../api/device.js'
 import { definePlugin } from '../api/plugin.js'
+import type { MemoryAdvice } from '../os/madvise.js'
 import { bytesOf, deviceContract, openDevice, seeded } from '../testing/index.js'
-import type { MemoryAdvice } from './give-back.js'
 import { SparseArray, type SparseArrayOptions } from './sparse-array.js'
 
 const none = () => undefined

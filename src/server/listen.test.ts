@@ -4,7 +4,7 @@ import { connect, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { makeSocket } from '../lib/onread-socket.js'
+import { makeSocket } from '../net/onread-socket.js'
 import { type Listener, listen, type Welcome } from './listen.js'
 
 function scratch(t: TestContext): string {

@@ -3,7 +3,7 @@ import { NbdError, type NbdErrorCode } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
-import { fileExists } from '../../lib/file-system.js'
+import { fileExists } from '../../os/file-system.js'
 
 const codes = [
   'EPERM',

@@ -6,7 +6,7 @@ import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { MaybePromise } from '../../api/maybe.js'
-import { runScript } from '../../lib/run-script.js'
+import { runScript } from '../../os/run-script.js'
 
 /**
  * Checks whether the event has happened. Never throws: where that cannot be determined, it has not happened.

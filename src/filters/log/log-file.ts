@@ -1,9 +1,9 @@
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
-import { LineWriter } from '../../lib/line-writer.js'
-import { openOutlet } from '../../lib/outlet.js'
-import { droppedLines } from '../../lib/standard-streams.js'
+import { LineWriter } from '../../os/line-writer.js'
+import { openOutlet } from '../../os/outlet.js'
+import { droppedLines } from '../../os/standard-streams.js'
 
 export interface LogFile {
   write(line: string): void

@@ -1,7 +1,7 @@
 import { messageOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { MaybePromise } from '../../api/maybe.js'
-import { runScript } from '../../lib/run-script.js'
+import { runScript } from '../../os/run-script.js'
 
 /** The most waiting runs of a script. Beyond that, requests wait, too. */
 const waitingMax = 1000

@@ -3,7 +3,7 @@ import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
-import { fileExists } from '../../lib/file-system.js'
+import { fileExists } from '../../os/file-system.js'
 
 /** Makes a disk read-only, always or while a file exists (nbdkit-readonly-filter(1)). */
 export default defineFilter({

@@ -1,11 +1,11 @@
 import { ConfigError } from '../../api/errors.js'
 import { type Param, param } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
-import { giveSettings, instanceOf, magicKeyOf, threadModelOf } from '../../lib/methods/instance.js'
-import { methodNames } from '../../lib/methods/methods.js'
-import { describeScripts, scriptCallbacks, scriptLines } from '../../lib/scripts/describe.js'
-import { ScriptMethods } from '../../lib/scripts/script-methods.js'
-import { temporaryDirectory } from '../../lib/temporary-directory.js'
+import { giveSettings, instanceOf, magicKeyOf, threadModelOf } from '../../foreign/methods/instance.js'
+import { methodNames } from '../../foreign/methods/methods.js'
+import { describeScripts, scriptCallbacks, scriptLines } from '../../foreign/scripts/describe.js'
+import { ScriptMethods } from '../../foreign/scripts/script-methods.js'
+import { temporaryDirectory } from '../../os/temporary-directory.js'
 
 type MethodName = (typeof methodNames)[number]
 type Scripts = { readonly [M in MethodName | 'missing']?: string | undefined }

@@ -6,8 +6,8 @@ import { isMainThread } from 'node:worker_threads'
 import type { Device } from '../../api/device.js'
 import { NbdError } from '../../api/errors.js'
 import type { MaybePromise } from '../../api/maybe.js'
-import type { Libc } from '../../lib/libc.js'
-import type { Patience } from '../../lib/patience.js'
+import type { Libc } from '../../os/libc.js'
+import type { Patience } from '../../os/patience.js'
 import type { PolledReads } from './polled-reads.js'
 
 /**

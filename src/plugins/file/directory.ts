@@ -5,7 +5,7 @@ import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Export } from '../../api/plugin.js'
-import { isRemotePath } from '../../lib/file-system.js'
+import { isRemotePath } from '../../os/file-system.js'
 import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
 

@@ -2,15 +2,15 @@
 import type { DeviceInit } from '../../api/device.js'
 import type { Log } from '../../api/log.js'
 import { andThen, type MaybePromise } from '../../api/maybe.js'
-import { isRemote } from '../../lib/file-system.js'
+import { isRemote } from '../../os/file-system.js'
 import {
   type Libc,
   POSIX_FADV_DONTNEED,
   POSIX_FADV_RANDOM,
   POSIX_FADV_SEQUENTIAL,
   POSIX_FADV_WILLNEED,
-} from '../../lib/libc.js'
-import { noPatience } from '../../lib/patience.js'
+} from '../../os/libc.js'
+import { noPatience } from '../../os/patience.js'
 import { type ReaderOptions, reader, sync, writer } from './bytes.js'
 import { clearer, findExtents, tellsHoles } from './holes.js'
 import { closeFd, type OpenFile, sizeOf } from './open-file.js'

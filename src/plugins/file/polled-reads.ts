@@ -1,6 +1,6 @@
-import { type Loop, realLoop } from '../../lib/busy-poll.js'
-import type { Libc } from '../../lib/libc.js'
-import { restFactor } from '../../lib/patience.js'
+import { type Loop, realLoop } from '../../net/busy-poll.js'
+import type { Libc } from '../../os/libc.js'
+import { restFactor } from '../../os/patience.js'
 
 /**
  * Time for a disk to answer, in ms. A fast disk needs a tenth to a third of this. Handing a read to the

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type Device, dataLength } from '../../api/device.js'
 import { ConfigError } from '../../api/errors.js'
 import { defineFilter } from '../../api/plugin.js'
-import { memoryAdvice } from '../../lib/give-back.js'
+import { memoryAdvice } from '../../os/madvise.js'
 import { bytesOf, deviceContract, openDevice, readBytes, seeded } from '../../testing/index.js'
 import memory from './memory.js'
 

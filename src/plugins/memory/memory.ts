@@ -1,7 +1,7 @@
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { allocators, flatDisk, ramDisk } from '../../lib/ram-disk.js'
-import { openShared, reserveShared, type SharedMemory } from '../../lib/shared-memory.js'
+import { openShared, reserveShared, type SharedMemory } from '../../os/shared-memory.js'
 
 /** A RAM disk that all clients share (nbdkit-memory-plugin(1)). */
 export default definePlugin({

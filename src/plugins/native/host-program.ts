@@ -21,7 +21,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { ConfigError, messageOf } from '../../api/errors.js'
 import { type Log, silentLog } from '../../api/log.js'
-import { temporaryDirectory } from '../../lib/temporary-directory.js'
+import { temporaryDirectory } from '../../os/temporary-directory.js'
 
 const sources = fileURLToPath(new URL('../../../../src/plugins/native/host/', import.meta.url))
 /** The output directory of `npm run build:native`. */

@@ -4,7 +4,7 @@ import { ConfigError } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { processOf } from '../../api/process-context.js'
-import { describeHosted, hosted } from '../../lib/coprocess/host.js'
+import { describeHosted, hosted } from '../../foreign/coprocess/host.js'
 import { hostProgram } from './host-program.js'
 
 /** A plugin compiled for the C nbdkit (nbdkit-plugin(3)), in its own process. */

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
-import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
+import { blockBytes, type Fill, GeneratedBytes } from '../../lib/computed-data.js'
 
 const upperBits = param.int({
   min: 0,

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { ConfigError } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
-import { describeHosted, hosted } from '../../lib/coprocess/host.js'
+import { describeHosted, hosted } from '../../foreign/coprocess/host.js'
 
 /** A plugin written in Python, as for nbdkit-python-plugin(3). */
 export default definePlugin({

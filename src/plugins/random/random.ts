@@ -3,7 +3,7 @@ import { NbdError } from '../../api/errors.js'
 import { andThen } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
-import { blockBytes, type Fill, GeneratedBytes } from '../../lib/generated.js'
+import { blockBytes, type Fill, GeneratedBytes } from '../../lib/computed-data.js'
 
 /** A disk of random bytes, which accepts only writes of the bytes already there (nbdkit-random-plugin(1)). */
 export default definePlugin({

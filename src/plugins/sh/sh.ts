@@ -4,18 +4,18 @@ import { ConfigError, messageOf } from '../../api/errors.js'
 import { param, type Setting } from '../../api/params.js'
 import { definePlugin, type ServerContext } from '../../api/plugin.js'
 import { processOf } from '../../api/process-context.js'
-import { openCoprocess } from '../../lib/coprocess/per-client.js'
+import { openCoprocess } from '../../foreign/coprocess/per-client.js'
 import {
   configureBy,
   giveSettings,
   instanceOf,
   magicKeyOf,
   threadModelOf,
-} from '../../lib/methods/instance.js'
-import { describeScripts, scriptCallbacks, scriptLines } from '../../lib/scripts/describe.js'
-import { ScriptMethods } from '../../lib/scripts/script-methods.js'
-import { type TemporaryDirectory, temporaryDirectory } from '../../lib/temporary-directory.js'
-import { whyNotRun } from '../../lib/why-not-run.js'
+} from '../../foreign/methods/instance.js'
+import { describeScripts, scriptCallbacks, scriptLines } from '../../foreign/scripts/describe.js'
+import { ScriptMethods } from '../../foreign/scripts/script-methods.js'
+import { whyNotRun } from '../../foreign/why-not-run.js'
+import { type TemporaryDirectory, temporaryDirectory } from '../../os/temporary-directory.js'
 
 /** A script that handles all methods (nbdkit-sh-plugin(3)). */
 export default definePlugin({

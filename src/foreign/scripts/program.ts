@@ -3,9 +3,9 @@ import type { ChildProcess } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
-import { libc } from '../libc.js'
-import { spawn } from '../spawn.js'
-import { expectProgram, killGroup, started } from '../started.js'
+import { libc } from '../../os/libc.js'
+import { expectProgram, killGroup, started } from '../../os/process-groups.js'
+import { spawn } from '../../os/spawn.js'
 
 export interface Program {
   readonly file: string

@@ -1,6 +1,6 @@
 /** How a plugin in another program fails: with a message for the client, or with an unintended exception. */
 import { NbdError } from '../../api/errors.js'
-import { printableLine } from '../printable.js'
+import { printableLine } from '../../lib/printable.js'
 
 /** An error that a plugin reports on purpose and the client is told. `code` is the name of any errno. */
 export function saidError(code: string, message: string): NbdError {

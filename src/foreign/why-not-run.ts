@@ -2,7 +2,7 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { messageOf } from '../api/errors.js'
-import { printableLine } from './printable.js'
+import { printableLine } from '../lib/printable.js'
 
 /** `error` is the failure to start `file`. The system reports only that something does not exist. */
 export function whyNotRun(file: string, error: unknown): string {

@@ -2,12 +2,12 @@
 import { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { messageOf, NbdError } from '../../api/errors.js'
-import type { BusyPoll } from '../busy-poll.js'
+import { printableLine } from '../../lib/printable.js'
+import type { BusyPoll } from '../../net/busy-poll.js'
+import { adoptSocket } from '../../net/onread-socket.js'
+import { widen } from '../../net/socket-descriptor.js'
 import { PluginException, saidError } from '../methods/failures.js'
 import { type CallOptions, type Outcome, textMax } from '../methods/methods.js'
-import { adoptSocket } from '../onread-socket.js'
-import { printableLine } from '../printable.js'
-import { widen } from '../socket-descriptor.js'
 import { ReplyDecoder } from './replies.js'
 
 export interface ChannelEvents {

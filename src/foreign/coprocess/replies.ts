@@ -8,7 +8,7 @@
  * Each is a line, with LENGTH bytes after it.
  */
 
-import { printableLine } from '../printable.js'
+import { printableLine } from '../../lib/printable.js'
 
 /** The longest line, in bytes. */
 const lineMax = 65536

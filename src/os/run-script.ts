@@ -1,5 +1,5 @@
+import { expectProgram, started } from './process-groups.js'
 import { spawn } from './spawn.js'
-import { expectProgram, started } from './started.js'
 
 /** How a script ended: with an exit status, or by a signal. */
 export interface ScriptEnd {

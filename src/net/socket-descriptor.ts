@@ -1,7 +1,7 @@
 /** Queries and settings for a socket by its file descriptor. */
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { libc } from './libc.js'
+import { libc } from '../os/libc.js'
 
 /** Linux counts twice this. 256 KiB reads of a file became a seventh faster. More gained nothing. */
 const sendBufferBytes = 416 * 1024

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { seeded } from '../testing/index.js'
-import { blockBytes, GeneratedBytes } from './generated.js'
+import { blockBytes, GeneratedBytes } from './computed-data.js'
 
 /** Each word of 4 bytes holds the number of its block. */
 const numbered = () => new GeneratedBytes((block, offset) => block.fill(offset / blockBytes))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { BusyPoll } from '../busy-poll.js'
+import { BusyPoll } from '../../net/busy-poll.js'
 import { Channel, decodeWord, encodeWord } from './channel.js'
 
 /** A channel whose other end is the test. */

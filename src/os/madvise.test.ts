@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { adviceBytes, loadMemoryAdvice, memoryAdvice } from './give-back.js'
+import { adviceBytes, loadMemoryAdvice, memoryAdvice } from './madvise.js'
 
 const advice = memoryAdvice()
 const skip = advice ? false : 'the system cannot be told to take memory back'
