@@ -25,6 +25,7 @@ const clients = {
   'nbd-client': ['nbd-client'],
   zsh: ['zsh'],
   e2fsprogs: ['mke2fs', 'e2fsck'],
+  fdisk: ['sfdisk'],
   procps: ['ps'],
   gcc: ['cc'],
   'libc6-dev': ['/usr/include/stdio.h'],

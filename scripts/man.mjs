@@ -1,7 +1,6 @@
 /**
- * Makes manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to
- * dist/man, where package.json lists them for npm, which installs them. With the name of a folder, writes the
- * pages there and nothing else.
+ * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man, or
+ * to the folder that is named. npm installs those that package.json lists (`npm run modules`).
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -30,18 +29,9 @@ const pages = [
   ...modules('filter'),
 ]
 for (const page of pages) writeFileSync(join(target, `${page.name}.1`), render(page))
-if (elsewhere === undefined) list()
 console.log(`${pages.length} manual pages are in ${target}`)
 
-/** Lists each page, because npm accepts no pattern. */
-function list() {
-  const man = pages.map(({ name }) => `./dist/man/${name}.1`)
-  if (man.join() === manifest.man?.join()) return
-  writeFileSync(join(root, 'package.json'), `${JSON.stringify({ ...manifest, man }, null, 2)}\n`)
-  console.log('their list in package.json is new')
-}
-
-/** Skips a module without a page. The test of the source tree reports it. */
+/** A module whose page is not written yet has none here: the test of the tree says so. */
 function modules(kind) {
   const folder = join(root, 'src', `${kind}s`)
   return readdirSync(folder, { withFileTypes: true })

@@ -92,12 +92,15 @@ describe('for scripts, the program lists', together, () => {
   })
 })
 
-it('what is made of the table of options is up to date', () => {
-  const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'scripts/options.mjs'), '--check'], {
-    encoding: 'utf8',
+for (const [what, script] of [
+  ['what is made of the table of options', 'options'],
+  ['what is made of the folders of modules', 'modules'],
+])
+  it(`${what} is up to date`, () => {
+    const args = [join(root, `scripts/${script}.mjs`), '--check']
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    assert.equal(stdout + stderr, '')
   })
-  assert.equal(stdout + stderr, '')
-})
 
 describe('completion', together, () => {
   const completions = join(root, 'completions')

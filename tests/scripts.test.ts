@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { describe, it } from 'node:test'
@@ -48,6 +48,35 @@ describe('npm start', () => {
     }
     child.kill('SIGTERM')
     assert.deepEqual(await once(child, 'exit'), [0, null])
+  })
+})
+
+describe('npm run new', () => {
+  const make = (directory: string, ...args: string[]) =>
+    spawnSync(process.execPath, [join(directory, 'scripts', 'new.mjs'), ...args], { encoding: 'utf8' })
+
+  for (const kind of ['plugin', 'filter'])
+    it(`makes the three files of a ${kind}, under one name`, () => {
+      const directory = fresh()
+      assert.equal(make(directory, kind, 'two-words').status, 0)
+      const folder = join(directory, 'src', `${kind}s`, 'two-words')
+      const text = (file: string) => readFileSync(join(folder, file), 'utf8')
+      assert.match(text('two-words.ts'), /name: 'two-words',/)
+      assert.match(text('two-words.test.ts'), /import twoWords from '\.\/two-words\.js'/)
+      assert.deepEqual(text('two-words.md').match(/^#+ .*$/gm), [
+        ...['# two-words', '## Synopsis', '## Description', '## Parameters', '## Examples', '## Differences'],
+        '## See also',
+      ])
+      const again = make(directory, kind, 'two-words')
+      assert.deepEqual([again.status, again.stderr], [1, `npm run new: ${folder} exists already\n`])
+    })
+
+  it('says what to write', () => {
+    const expected =
+      'npm run new: expected "plugin NAME" or "filter NAME", as in: npm run new -- filter swab\n'
+    for (const args of [[], ['filter'], ['module', 'x'], ['filter', 'x', 'y']])
+      assert.equal(make(root, ...args).stderr, expected)
+    assert.match(make(root, 'filter', 'Swab').stderr, /^npm run new: "Swab" cannot name a module: expected /)
   })
 })
 

@@ -9,9 +9,10 @@ export type Excess<T, Known> = T extends unknown ? Exclude<keyof T, keyof Known>
  * members: only a method whose name is similar to a known one that the object lacks is refused.
  */
 export function unknownMember(value: object, known: ReadonlySet<string>): string | undefined {
-  const isPlain = [Object.prototype, null].includes(Object.getPrototypeOf(value))
-  const unknown = (isPlain ? Object.keys(value) : methodsOf(value)).filter((name) => !known.has(name))
-  for (const name of unknown) {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const isPlain = prototype === Object.prototype || prototype === null
+  for (const name of isPlain ? Object.keys(value) : methodsOf(value)) {
+    if (known.has(name)) continue
     const near = nearest(
       name,
       [...known].filter((one) => !(one in value)),

@@ -1,8 +1,11 @@
-/**
- * Turns an author's object into a whole Device: defaults, capabilities inferred from methods, one object
- * shape.
- */
-import type { BlockSize, Capabilities, Device, DeviceInit } from '../api/device.js'
+/** From what an author returned to a whole Device: defaults, capabilities by presence, one object shape. */
+import {
+  type BlockSize,
+  type Capabilities,
+  type Device,
+  type DeviceInit,
+  unknownBlockSize,
+} from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import type { MaybePromise } from '../api/maybe.js'
 import { namesOf, unknownMember } from '../api/members.js'
@@ -17,7 +20,7 @@ import {
   guardWindow,
   guardWrite,
 } from './guard.js'
-import { emulatedBy, noteDevice, ownerOf, passesWindow } from './origins.js'
+import { markComplete, noteWindow, originOf, passesWindow } from './origins.js'
 import type { Watcher } from './running.js'
 
 /**
@@ -35,7 +38,8 @@ export function complete(
   const { size } = checkDevice(layer, init)
   const boundary: Boundary = { layer, size, running }
   const can = capabilities(layer, init)
-  const own = (key: Operation): boolean => ownerOf(init[key]) === undefined
+  const spread = originOf(init)
+  const own = (key: Operation): boolean => init[key] !== spread?.[key]
 
   const read = own('read') ? guardRead(boundary, init.read.bind(init)) : init.read
   const flush = !init.flush
@@ -48,7 +52,7 @@ export function complete(
   // device below, that device has handled FUA already, unless this layer declares FUA differently.
   const emulateFua = can.fua === 'emulate'
   const handlesFua = (key: 'write' | 'trim' | 'zero') =>
-    can.fua === 'native' || ownerOf(init[key])?.can.fua === can.fua
+    can.fua === 'native' || (!own(key) && spread?.can.fua === can.fua)
 
   /** The FUA handling that write (`what` is data), trim and zero (`what` is a length) share. */
   const withFua = <What, F extends { readonly fua: boolean }>(
@@ -73,32 +77,29 @@ export function complete(
   let window: Device['window'] = noWindow
   const { window: lend } = init
   if (can.write && init.write && lend && passesWindow({ ...init, window: lend, write: init.write })) {
-    if (own('window')) window = guardWindow(boundary, lend.bind(init))
-    // A new function, because `write` is another function, too.
-    else window = write === init.write ? lend : (offset, length) => lend(offset, length)
+    window = own('window') ? guardWindow(boundary, lend.bind(init)) : lend
+    noteWindow({ window, read, write })
   }
   const release = !init.release ? nothing : own('release') ? init.release.bind(init) : init.release
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
-  // A filter's own function over a device that emulates is used as the end of the chain. Otherwise the
-  // operation is emulated again, by the outermost `write` or `read`, so that a filter which changes the bytes
-  // sees them.
-  const keeps = (key: 'zero' | 'cache', by: unknown) => {
+  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
+  // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
+  const keeps = (key: 'zero' | 'cache', by: 'read' | 'write') => {
     if (can[key] === 'native') return true
-    const owner = ownerOf(init[key])
-    return owner === undefined ? kind === 'filter' : emulatedBy(owner, key) === by
+    return own(key) ? kind === 'filter' : spread?.can[key] === 'emulate' && spread[by] === init[by]
   }
 
   const emulatedZero = zeroByWrite(write, flush, can)
   let zero: Device['zero'] = unsupported('zero')
-  if (can.zero !== 'none' && init.zero && keeps('zero', init.write)) {
+  if (can.zero !== 'none' && init.zero && keeps('zero', 'write')) {
     zero = ranged('zero', init.zero)
     // If a filter refuses, zeroes are not written behind its back: `error` may have been told to refuse.
     if (kind === 'plugin' && can.zero === 'native') zero = zeroOr(zero, emulatedZero)
   } else if (can.zero === 'emulate') zero = emulatedZero
 
   let cache: Device['cache'] = unsupported('cache')
-  if (can.cache !== 'none' && init.cache && keeps('cache', init.read))
+  if (can.cache !== 'none' && init.cache && keeps('cache', 'read'))
     cache = own('cache') ? guardCache(boundary, init.cache.bind(init)) : init.cache
   else if (can.cache === 'emulate') cache = cacheByRead(read)
 
@@ -128,8 +129,7 @@ export function complete(
     contexts,
     close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,
   }
-  noteDevice(device)
-  return device
+  return markComplete(device)
 }
 
 type Operation = Exclude<
@@ -215,12 +215,6 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
   return write ? can : { ...can, trim: false, zero: 'none', fua: 'none', fastZero: false }
 }
 
-/**
- * The block size of a device that names none (nbdkit-plugin(3), `.block_size`). It is recognised by identity,
- * so that a device may name the same values.
- */
-export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
-
 function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockSize {
   if (given === undefined || given === unknownBlockSize) return unknownBlockSize
   const minimum = given.minimum ?? 1
@@ -241,7 +235,10 @@ function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockS
   return { minimum, preferred, maximum }
 }
 
-function checkContexts(layer: string, { contexts = [], extents }: DeviceInit): readonly string[] {
+const noContexts: readonly string[] = Object.freeze([])
+
+function checkContexts(layer: string, { contexts = noContexts, extents }: DeviceInit): readonly string[] {
+  if (contexts === noContexts) return contexts
   const wrong = (what: string) => new Error(`${layer}: ${what}`)
   if (!Array.isArray(contexts))
     throw wrong('contexts is no list: expected the names of the metadata contexts that extents knows')

@@ -8,7 +8,7 @@ import type { Log } from '../api/log.js'
 import type { FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
 import { blamed } from './blame.js'
 import { complete } from './complete.js'
-import { noteDevice, ownerOf } from './origins.js'
+import { originOf } from './origins.js'
 import type { Running, Watcher } from './running.js'
 
 /**
@@ -53,7 +53,7 @@ export async function openChain(
     blamed(error, name, 'open')
     // Close what was opened, even where it is no valid device.
     const close = init?.close
-    if (typeof close === 'function' && ownerOf(close) === undefined)
+    if (init && typeof close === 'function' && close !== originOf(init)?.close)
       await closeLayer(link, close.bind(init), watcher)
     await closeAll(inners)
     throw error
@@ -81,10 +81,8 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
     await closeLayer(link, own, watcher)
     await closeAll(inners)
   }
-  // Changed in place: a copy would cost a connection more than the rest of this function.
-  Object.assign(device, { close: () => (closing ??= close()) })
-  noteDevice(device)
-  return device
+  // Not a copy, which would cost a connection more than the rest of this.
+  return Object.assign(device, { close: () => (closing ??= close()) })
 }
 
 async function closeLayer({ name, log }: Link, close: Device['close'], watcher: Watcher): Promise<void> {

@@ -1,52 +1,36 @@
 /**
- * Tracks which completed device a function belongs to. A filter may spread one of several devices that it
- * opened, or one that it keeps, and override some functions.
+ * Where the functions of a device come from: a filter may spread one of several devices that it opened, or
+ * one that it keeps, and override the functions that it likes.
  */
-import type { Device } from '../api/device.js'
+import type { Device, DeviceInit } from '../api/device.js'
 
-const operations = [
-  'read',
-  'write',
-  'window',
-  'release',
-  'flush',
-  'trim',
-  'zero',
-  'extents',
-  'cache',
-] as const
-const functions = [...operations, 'close'] as const
+/** Spread with a device: no guess is needed of which one a layer has spread. */
+const origin = Symbol('origin')
 
-/** The first device with the function. Devices that spread it share the function. */
-const owners = new WeakMap<object, Device>()
-
-/** Records the functions of a completed device. */
-export function noteDevice(device: Device): void {
-  for (const key of functions) if (!owners.has(device[key])) owners.set(device[key], device)
+/** Marks a device that is complete, so that those who spread it can be told. */
+export function markComplete(device: Device): Device {
+  return Object.assign(device, { [origin]: device })
 }
 
-/** Undefined for a function that a layer defines itself. */
-export function ownerOf(operation: object | undefined): Device | undefined {
-  return operation && owners.get(operation)
+/** The complete device that was spread, if any. */
+export function originOf(init: DeviceInit): Device | undefined {
+  return (init as { readonly [origin]?: Device })[origin]
+}
+
+type Base = Device['read'] | Device['write']
+
+/** By the window of a complete device: the read and the write that hand the bytes on as they are. */
+const passing = new WeakMap<Device['window'], ReadonlySet<Base>>()
+
+export function noteWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): void {
+  passing.set(window, new Set([...(passing.get(window) ?? []), read, write]))
 }
 
 /**
- * True where data received into the window skips nothing that `read` or `write` would do. A window that
- * belongs to no completed device is the layer's own, and the layer is responsible for it.
+ * True where bytes that are received into the window miss nothing which `read` or `write` would have done.
+ * A window that no complete device has is a layer's own, and that layer answers for it.
  */
 export function passesWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): boolean {
-  const owner = ownerOf(window)
-  return owner === undefined || (owner.read === read && owner.write === write)
-}
-
-/**
- * The `write` or `read` that a device calls to emulate `zero` or `cache`; undefined where it emulates
- * nothing.
- */
-export function emulatedBy(
-  owner: Device,
-  key: 'zero' | 'cache',
-): Device['write'] | Device['read'] | undefined {
-  if (owner.can[key] !== 'emulate') return undefined
-  return key === 'zero' ? owner.write : owner.read
+  const bases = passing.get(window)
+  return bases === undefined || (bases.has(read) && bases.has(write))
 }

@@ -38,6 +38,8 @@ export const quietMs = 50
 class ClientGone extends Error {
   override readonly name = 'ClientGone'
 }
+/** One for all: each connection ends with it, and a stack costs more than the rest of the end. */
+const clientGone = new ClientGone('the client has gone')
 
 export class ClientConnection implements Connection {
   readonly id: number
@@ -203,7 +205,7 @@ export class ClientConnection implements Connection {
     if (state !== 'closed') return
     this.#ending.closed()
     this.#phase?.end()
-    this.#handshake.end(new ClientGone('the connection is closed'))
+    this.#handshake.end(clientGone)
   }
 
   /** Closes in order, after all replies have been written. The stream ends once the devices are closed. */
@@ -274,10 +276,10 @@ export class ClientConnection implements Connection {
       send: (bytes) => this.#handshake.send(bytes),
       turn: async () => {
         await this.#host.turns.next(this)
-        if (this.#isClosed) throw new ClientGone('the client left while it waited for its turn')
+        if (this.#isClosed) throw clientGone
       },
       greeted: () => {
-        if (this.#isClosed) throw new ClientGone('the client left while it was greeted')
+        if (this.#isClosed) throw clientGone
         this.#enter('options')
       },
       optionInHand: (inHand) => {

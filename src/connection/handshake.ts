@@ -2,10 +2,9 @@
  * The handshake, from the greeting to an agreement: one function for each option (NBD spec, "Handshake").
  * This is the control plane, so the code is async and straight-line.
  */
-import type { Device } from '../api/device.js'
+import { type Device, unknownBlockSize } from '../api/device.js'
 import { clientMessageOf } from '../api/error-text.js'
 import { ProtocolError } from '../api/errors.js'
-import { unknownBlockSize } from '../chain/complete.js'
 import { stringBytes } from '../protocol/bytes.js'
 import {
   NBD_FLAG_C_FIXED_NEWSTYLE,

@@ -1,4 +1,5 @@
-/** The filters that come with nbdkit-ts, by name. Each is imported only when requested. */
+/** The filters that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
+// Written by npm run modules.
 export const filters: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   count: () => import('./count/count.js'),
   delay: () => import('./delay/delay.js'),
@@ -14,6 +15,9 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   noparallel: () => import('./noparallel/noparallel.js'),
   nozero: () => import('./nozero/nozero.js'),
   offset: () => import('./offset/offset.js'),
+  partition: () => import('./partition/partition.js'),
   readonly: () => import('./readonly/readonly.js'),
+  swab: () => import('./swab/swab.js'),
   'time-limit': () => import('./time-limit/time-limit.js'),
+  truncate: () => import('./truncate/truncate.js'),
 }

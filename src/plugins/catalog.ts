@@ -1,4 +1,5 @@
-/** The plugins that come with nbdkit-ts, by name. Each is imported only when requested. */
+/** The plugins that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
+// Written by npm run modules.
 export const plugins: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   data: () => import('./data/data.js'),
   eval: () => import('./eval/eval.js'),

@@ -1,15 +1,11 @@
 import assert from 'node:assert/strict'
 import { type Data, type Device, HOLE, ZERO } from '../api/device.js'
+import { readBytes } from '../lib/read-bytes.js'
 import { type Random, seeded } from './random.js'
 
 /** The bytes of what `read` returned, in one array of their own. */
 export function bytesOf(data: Data): Buffer {
   return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data)
-}
-
-/** Reads bytes into memory of the test's own. */
-export async function readBytes(device: Device, offset: number, length: number): Promise<Buffer> {
-  return bytesOf(await device.read(offset, length, (n) => new Uint8Array(n)))
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Tools for the tests of plugins and filters, and of servers. */
-export { bytesOf, deviceContract, readBytes } from './device-contract.js'
+export { readBytes } from '../lib/read-bytes.js'
+export { bytesOf, deviceContract } from './device-contract.js'
 export { everySplit } from './every-split.js'
 export { openDevice } from './open-device.js'
 export { pair } from './pair.js'

@@ -16,6 +16,7 @@ const packages = {
   e2fsck: 'e2fsprogs',
   fio: 'fio',
   mke2fs: 'e2fsprogs',
+  sfdisk: 'fdisk',
   'nbd-client': 'nbd-client',
   nbdcopy: 'libnbd-bin',
   nbdinfo: 'libnbd-bin',

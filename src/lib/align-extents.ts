@@ -1,0 +1,50 @@
+/** Extents of a device whose clients count in larger units than the device below. */
+import type { Device, Extent } from '../api/device.js'
+import { andThen, type MaybePromise } from '../api/maybe.js'
+
+/** A unit that the runs so far fill in part: what its bytes have in common. */
+interface Partial {
+  length: number
+  type: number
+}
+
+/**
+ * Gives each run whole units of `unit` bytes. A unit in which several runs meet has the type bits that all of
+ * them have, so that data wins over a hole. Offsets and lengths that are asked for are whole units.
+ */
+export function alignExtents(extents: Device['extents'], unit: number): Device['extents'] {
+  return (offset, length, context) => {
+    const partial: Partial = { length: 0, type: -1 }
+    const from = (at: number): MaybePromise<Iterable<Extent>> =>
+      andThen(extents(at, offset + length - at, context), (runs) => {
+        const units = wholeUnits(runs, unit, partial)
+        const first = units.next()
+        // The runs ended within the first unit: the rest of the unit is asked for.
+        return first.done ? from(offset + partial.length) : chain(first.value, units)
+      })
+    return from(offset)
+  }
+}
+
+function* wholeUnits(runs: Iterable<Extent>, unit: number, partial: Partial): Generator<Extent> {
+  for (const { length, type } of runs) {
+    let left = length
+    if (partial.length > 0) {
+      const taken = Math.min(unit - partial.length, left)
+      partial.length += taken
+      partial.type &= type
+      left -= taken
+      if (partial.length < unit) continue
+      yield { length: unit, type: partial.type }
+      partial.length = 0
+    }
+    const rest = left % unit
+    if (left > rest) yield { length: left - rest, type }
+    if (rest > 0) Object.assign(partial, { length: rest, type })
+  }
+}
+
+function* chain(first: Extent, others: Iterable<Extent>): Generator<Extent> {
+  yield first
+  yield* others
+}
