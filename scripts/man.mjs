@@ -1,6 +1,6 @@
 /**
- * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man, or
- * to the folder that is named. npm installs those that package.json lists (`npm run modules`).
+ * Makes manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to
+ * dist/man, or to the given folder. npm installs the pages that package.json lists (`npm run modules`).
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -31,7 +31,7 @@ const pages = [
 for (const page of pages) writeFileSync(join(target, `${page.name}.1`), render(page))
 console.log(`${pages.length} manual pages are in ${target}`)
 
-/** A module whose page is not written yet has none here: the test of the tree says so. */
+/** Skips a module without a page. The test of the source tree reports it. */
 function modules(kind) {
   const folder = join(root, 'src', `${kind}s`)
   return readdirSync(folder, { withFileTypes: true })

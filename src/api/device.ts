@@ -74,13 +74,13 @@ export interface BlockSize {
 }
 
 /**
- * Of a device that names none (nbdkit-plugin(3), `.block_size`). Another object with the same numbers is a
- * block size that was named.
+ * The block size of a device that names none (nbdkit-plugin(3), `.block_size`). Another object with the same
+ * numbers counts as named.
  */
 export const unknownBlockSize: BlockSize = Object.freeze({ minimum: 1, preferred: 4096, maximum: 0xffffffff })
 
 /**
- * An opened export: the operations, complete. It is what `next` gives to a filter.
+ * An opened export with all its operations, as `next` returns it to a filter.
  *
  * Offsets and lengths are bytes, within `size`; a length is never zero. A thrown {@link NbdError}, or Node
  * error with a `code`, fails only that request. Any other exception counts as EIO.

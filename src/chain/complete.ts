@@ -1,4 +1,7 @@
-/** From what an author returned to a whole Device: defaults, capabilities by presence, one object shape. */
+/**
+ * Turns an author's object into a whole Device: defaults, capabilities inferred from methods, one object
+ * shape.
+ */
 import {
   type BlockSize,
   type Capabilities,
@@ -83,8 +86,9 @@ export function complete(
   const release = !init.release ? nothing : own('release') ? init.release.bind(init) : init.release
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
-  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
-  // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
+  // A filter's own function over a device that emulates is used as the end of the chain. Otherwise the
+  // operation is emulated again, by the outermost `write` or `read`, so that a filter which changes the bytes
+  // sees them.
   const keeps = (key: 'zero' | 'cache', by: 'read' | 'write') => {
     if (can[key] === 'native') return true
     return own(key) ? kind === 'filter' : spread?.can[key] === 'emulate' && spread[by] === init[by]
