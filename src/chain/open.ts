@@ -81,7 +81,7 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
     await closeLayer(link, own, watcher)
     await closeAll(inners)
   }
-  // Not a copy, which would cost a connection more than the rest of this.
+  // Changed in place: a copy would cost a connection more than the rest of this function.
   return Object.assign(device, { close: () => (closing ??= close()) })
 }
 
