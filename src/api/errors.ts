@@ -35,10 +35,7 @@ export class ConfigError extends Error {
   readonly code = 'NBD_CONFIG'
 }
 
-/**
- * The peer broke the protocol and the stream is out of step: the connection ends. Its `code` is
- * `NBD_PROTOCOL`.
- */
+/** The peer broke the protocol, and the stream is out of step: the connection ends. Code `NBD_PROTOCOL`. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError'
   readonly code = 'NBD_PROTOCOL'
