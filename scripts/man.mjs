@@ -1,6 +1,6 @@
 /**
- * Manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to dist/man, or
- * to the folder that is named. npm installs those that package.json lists (`npm run modules`).
+ * Makes manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to
+ * dist/man, or to the given folder. npm installs the pages that package.json lists (`npm run modules`).
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'

@@ -77,7 +77,7 @@ function table(rows) {
   return [line(rows[0]), rule, ...rows.slice(1).map(line)]
 }
 
-/** npm takes no pattern. */
+/** Lists each page, because npm accepts no pattern. */
 function manualPages() {
   const pages = kinds.flatMap((kind) => names[kind].map((name) => `nbdkit-ts-${name}-${kind}`))
   return ['nbdkit-ts', ...pages].map((name) => `./dist/man/${name}.1`)

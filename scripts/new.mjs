@@ -36,7 +36,7 @@ function make() {
   console.log(`${folder()} has ${Object.keys(files).join(', ')}: fill them in, then run "npm run modules"`)
 }
 
-/** As a name in code: `time-limit` is `timeLimit`. */
+/** The name in code: `time-limit` becomes `timeLimit`. */
 function identifier() {
   return name.replaceAll(/-(.)/g, (_, letter) => letter.toUpperCase())
 }

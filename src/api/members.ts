@@ -1,12 +1,12 @@
-/** Members that nothing reads: a misspelt method would otherwise be left out without a word. */
+/** Finds members that nothing reads: otherwise a misspelt method would be ignored silently. */
 import { nearest } from './nearest.js'
 
-/** In the types: the names that `T` has and `Known` has not. Private members of a class do not count. */
+/** For types: the names in `T` that are not in `Known`. Private members of a class do not count. */
 export type Excess<T, Known> = T extends unknown ? Exclude<keyof T, keyof Known> : never
 
 /**
- * What to say of a member that is not among the known ones; undefined where each is. An object of a class may
- * have further members: only a method is refused whose name is near one that the object lacks.
+ * A message about a member that is not known; undefined where all are. An object of a class may have further
+ * members: only a method whose name is similar to a known one that the object lacks is refused.
  */
 export function unknownMember(value: object, known: ReadonlySet<string>): string | undefined {
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -31,7 +31,7 @@ function methodsOf(value: object): string[] {
   return names
 }
 
-/** The names of a type, each of them named once. */
+/** The names of a type, with each name listed once. */
 export function namesOf<T>(names: Readonly<Record<keyof T & string, true>>): ReadonlySet<string> {
   return new Set(Object.keys(names))
 }

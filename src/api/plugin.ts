@@ -8,7 +8,7 @@ import type { Inputs, Params, Values } from './params.js'
 
 /**
  * How many requests a layer takes at once (nbdkit-plugin(3), "Threads"). The strictest layer of a chain wins.
- * JavaScript runs one at a time anyway: what these limit is how many may be waiting for something.
+ * JavaScript runs one at a time anyway: this limits how many requests may wait for something.
  */
 export type Concurrency =
   | 'serialize-connections'
@@ -29,62 +29,63 @@ export interface OpenRequest {
   readonly connection: Connection
 }
 
-/** What a layer holds of its server. */
+/** The server as a layer sees it. */
 export interface ServerContext {
   readonly log: Log
   /** True with `-r`: every export is served read-only. */
   readonly readOnly: boolean
-  /**
-   * Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may come after it.
-   */
+  /** Asks the server to stop, and returns at once (nbdkit_shutdown(3)). Further callbacks may follow. */
   shutdown(): void
-  /** Fires when a shutdown begins, whoever asked for it: what sleeps may wake. */
+  /** Fires when a shutdown begins, whoever started it, so that sleeping callbacks can wake up. */
   readonly stopping: AbortSignal
-  /** What `threads.share` of the definition returned, for a layer that is set up in several threads. */
+  /** The result of the definition's `threads.share`, for a layer that is set up in several threads. */
   readonly shared?: unknown
 }
 
-/** What is known of a layer only with its values: where it is a file of the user's in another language. */
+/** The description of a layer that depends on its values: for a user's file in another language. */
 export interface Description {
   readonly name?: string
-  /** For `--help`: its parameters, in its own words. */
+  /** For `--help`: the layer's parameters, in its own words. */
   readonly help?: string
   readonly concurrency?: Concurrency
   readonly magicKey?: string
-  /** For `--dump-plugin`: further lines, `key=value`. A key that is printed for all plugins is so no more. */
+  /**
+   * For `--dump-plugin`: further lines, `key=value`. They replace lines with the same key that are printed
+   * for all plugins.
+   */
   readonly lines: readonly string[]
 }
 
-/** A plugin that has been set up, for one server. */
+/** A plugin that was set up for one server. */
 export interface PluginInstance {
-  /** `parallel` unless given. */
+  /** Defaults to `parallel`. */
   readonly concurrency?: Concurrency
-  /** Called once before the server listens: the last chance to refuse to start, by a throw of ConfigError. */
+  /** Called once before the server listens. To refuse to start, throw ConfigError here at the latest. */
   ready?(): MaybePromise<void>
-  /** Called for each client before the handshake. Throw to refuse it. */
+  /** Called for each client before the handshake. Throw to refuse the client. */
   accept?(connection: Connection): MaybePromise<void>
-  /** What a client sees in a list of exports. Unless given: the default export alone. */
+  /** The exports in the list for a client. Defaults to the default export only. */
   exports?(request: OpenRequest): MaybePromise<Iterable<Export>>
-  /** The name that an empty export name stands for. */
+  /** The name of the default export, which replaces an empty export name. */
   defaultExport?(request: OpenRequest): MaybePromise<string>
   /**
-   * Called once for each connection that reaches an export. Throw to refuse: the client is told the message
-   * of an `NbdError` or `ConfigError`, the log that of any error.
+   * Called once for each connection that reaches an export. Throw to refuse: the client gets the message of
+   * an `NbdError` or `ConfigError`, the log gets the message of any error.
    */
   open(request: OpenRequest): MaybePromise<DeviceInit>
-  /** Called once, at the very end. */
+  /** Called once at the very end. */
   close?(): MaybePromise<void>
 }
 
-/** What `ready` of a filter is given: the way to the layer below when there is no client. */
+/** Gives a filter's `ready` access to the layer below when there is no client. */
 export interface ReadyContext {
   /** The strictest of all layers. */
   readonly concurrency: Concurrency
-  /** Opens the layer below. Whoever opens it closes it. */
+  /** Opens the layer below. The caller has to close the device. */
   open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly'>>): Promise<Device>
 }
 
-/** As {@link PluginInstance}, but given the next layer. */
+/** Like {@link PluginInstance}, but with access to the next layer. */
 export interface FilterInstance {
   readonly concurrency?: Concurrency
   ready?(below: ReadyContext): MaybePromise<void>
@@ -97,19 +98,16 @@ export interface FilterInstance {
     request: OpenRequest,
     next: (request: OpenRequest) => MaybePromise<string>,
   ): MaybePromise<string>
-  /**
-   * Turns the next device into this one: `{ ...(await next(request)), … }`. Unless given: the next device
-   * itself.
-   */
+  /** Wraps the next device: `{ ...(await next(request)), … }`. Defaults to the next device itself. */
   open?(request: OpenRequest, next: (request: OpenRequest) => Promise<Device>): MaybePromise<DeviceInit>
   close?(): MaybePromise<void>
 }
 
-/** What the threads that set a layer up have in common. */
+/** State that the threads of a layer share. */
 export interface Sharing<P extends Params = Params> {
   /**
    * Called once, before the threads start. Each thread gets a copy (structured clone), so return a seed, a
-   * descriptor or shared memory. Throw ConfigError where the values do not go with several threads.
+   * descriptor or shared memory. Throw ConfigError where the values do not work with several threads.
    */
   share(values: Values<P>): MaybePromise<unknown>
 }
@@ -117,48 +115,50 @@ export interface Sharing<P extends Params = Params> {
 /** A layer on the command line (nbdkit-probing(1)). */
 export interface CommandLine<P extends Params = Params> {
   /**
-   * For `--dump-plugin`, which opens nothing: the callbacks beyond `open`, `size` and `read`, by the names
-   * that nbdkit has for them (`pwrite`, `can_multi_conn`).
+   * For `--dump-plugin`, which opens nothing: the callbacks besides `open`, `size` and `read`, under nbdkit's
+   * names (`pwrite`, `can_multi_conn`).
    */
   readonly has?: readonly string[]
   /** Further lines for `--dump-plugin`, `key=value`. */
   readonly lines?: readonly string[]
-  /** The layer knows the flags of `-D`, and refuses those that it does not know. */
+  /** The layer handles the flags of `-D`, and refuses unknown ones. */
   readonly takesDebugFlags?: boolean
   /**
-   * For `--help` and `--dump-plugin`, where values are given. Leaves nothing behind. Throw ConfigError as
-   * `setup` does.
+   * For `--help` and `--dump-plugin`, where values are given. Must leave nothing behind. Throw ConfigError as
+   * in `setup`.
    */
   describe?(values: Values<P>, server: ServerContext): MaybePromise<Description>
 }
 
 interface Definition<P extends Params, Instance> {
-  /** As on the command line: lower case, words joined by `-`. */
+  /** The name on the command line: lower case, words joined by `-`. */
   readonly name: string
   /** One line, without a full stop. */
   readonly description: string
   readonly params: P
-  /** `parallel` unless given. What `setup` returns may be stricter, where it depends on the values. */
+  /**
+   * Defaults to `parallel`. The result of `setup` may be stricter, where concurrency depends on the values.
+   */
   readonly concurrency?: Concurrency
   /**
-   * Lets several threads each set the layer up and serve some of the clients (`--workers`). `isolated`: the
-   * threads have nothing to agree on. An object: `shared` of each thread's server is what `share` returns.
-   * Unless given, one thread serves.
+   * Lets several threads each set up the layer and serve some of the clients (`--workers`). `isolated`: the
+   * threads have nothing to share. An object: its `share` returns the value for `shared` of each thread's
+   * server. Without this, one thread serves.
    */
   readonly threads?: 'isolated' | Sharing<P>
-  /** What the program prints of the layer, and which of its options the layer takes. */
+  /** The program's output about the layer, and the program's options that the layer takes. */
   readonly commandLine?: CommandLine<P>
-  /** Called once for each server. Throw ConfigError where the values do not go together. */
+  /** Called once for each server. Throw ConfigError where the values do not fit together. */
   setup(values: Values<P>, server: ServerContext): MaybePromise<Instance>
 }
 export type PluginDefinition<P extends Params = Params> = Definition<P, PluginInstance>
 export type FilterDefinition<P extends Params = Params> = Definition<P, FilterInstance>
 
-/** A plugin or a filter with its values: what a server is made of. */
+/** A plugin or a filter with its values, for use in a server. */
 export interface Layer<Kind extends 'plugin' | 'filter' = 'plugin' | 'filter'> {
   readonly kind: Kind
   readonly definition: Kind extends 'plugin' ? PluginDefinition : FilterDefinition
-  /** By parameter name: a value, or the text of one. */
+  /** A value, or the text of one, by parameter name. */
   readonly inputs: Readonly<Record<string, unknown>>
 }
 
@@ -171,7 +171,7 @@ export interface Factory<Kind extends 'plugin' | 'filter', P extends Params> {
   readonly definition: Kind extends 'plugin' ? PluginDefinition<P> : FilterDefinition<P>
 }
 
-/** A definition whose `setup` returns an `Instance` without an unknown member, in its devices neither. */
+/** A definition whose `setup` returns an `Instance` without unknown members, also in its devices. */
 type Exactly<Definition extends { setup(...args: never[]): unknown }, Instance, Known> = Omit<
   Definition,
   'setup'
@@ -179,7 +179,7 @@ type Exactly<Definition extends { setup(...args: never[]): unknown }, Instance, 
     Excess<Instance, Known> | Excess<Opened<Instance>, DeviceInit>
   >
 
-/** What no compiler could take for a function tells which name is unknown. */
+/** A type that no function has. It names the unknown member in the compiler's message. */
 type Refused<Unknown> = [Unknown] extends [never]
   ? unknown
   : { readonly setup: `unknown member: ${Unknown & string}` }
@@ -218,7 +218,7 @@ const definitionMembers = namesOf<PluginDefinition>({
   setup: true,
 })
 
-/** Who writes JavaScript has no compiler that says so. */
+/** Checks at run time, because JavaScript authors have no compiler that reports mistakes. */
 function checkDefinition(kind: string, definition: unknown): void {
   const define = kind === 'plugin' ? 'definePlugin' : 'defineFilter'
   if (typeof definition !== 'object' || definition === null)

@@ -1,4 +1,4 @@
-/** Which layer threw an error, and in which callback: for the log, which must name it. */
+/** Records which layer threw an error, and in which callback, because the log must name them. */
 import { isOnPurpose, logMessageOf, stackLinesOf } from '../api/error-text.js'
 import { messageOf } from '../api/errors.js'
 
@@ -10,9 +10,8 @@ interface Blame {
 const blames = new WeakMap<object, Blame>()
 
 /**
- * Notes it, and gives the error to throw. The first to be noted is to blame: an error passes through the
- * layers around it on its way. What is thrown as a bare text becomes an error, which can be blamed on
- * somebody.
+ * Records the layer and callback of an error, and returns the error to throw. The first record counts,
+ * because an error passes through outer layers. A thrown text becomes an Error, which can carry the record.
  */
 export function blamed(error: unknown, layer: string, operation: string): unknown {
   const noted =
@@ -22,14 +21,13 @@ export function blamed(error: unknown, layer: string, operation: string): unknow
 }
 
 /**
- * What the log says of a callback that failed: `my-disk: open: TypeError: … (my-disk.ts:12)`. What the
- * message says itself is not said twice.
+ * The text for the log about a failed callback: `my-disk: open: TypeError: … (my-disk.ts:12)`. Parts that the
+ * message itself contains are not repeated.
  *
- * @param withStack the stack follows on further lines, where it helps.
- * @param request said in place of the operation's name, as in `read 4096 at 0`. What a layer says on purpose
- * of a
- *   request needs no name of a layer.
- * @param ending stands behind the message.
+ * @param withStack append the stack on further lines, where it helps.
+ * @param request replaces the operation's name, as in `read 4096 at 0`. An error that a layer throws on
+ * purpose for a request needs no layer name.
+ * @param ending appended to the message.
  */
 export function failureOf(error: unknown, withStack: boolean, request?: string, ending = ''): string {
   const found = typeof error === 'object' && error !== null ? blames.get(error) : undefined

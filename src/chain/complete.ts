@@ -1,4 +1,7 @@
-/** From what an author returned to a whole Device: defaults, capabilities by presence, one object shape. */
+/**
+ * Turns an author's object into a whole Device: defaults, capabilities inferred from methods, one object
+ * shape.
+ */
 import {
   type BlockSize,
   type Capabilities,
@@ -24,8 +27,8 @@ import { markComplete, noteWindow, originOf, passesWindow } from './origins.js'
 import type { Watcher } from './running.js'
 
 /**
- * Completes what a layer returned. A function of a device that is complete is left as it is: what a filter
- * does not override costs nothing. The `close` of the result is the layer's own, if it has one.
+ * Completes the object that a layer returned. Functions of a completed device are kept, so that functions a
+ * filter does not override cost nothing. The `close` of the result is the layer's own, if it has one.
  *
  * @throws Error that names the layer, where size, block size or capabilities make no sense.
  */
@@ -48,13 +51,13 @@ export function complete(
       ? guardFlush(boundary, init.flush.bind(init))
       : init.flush
 
-  // A layer that does not know FUA never sees it: it is flushed after. The device below has seen to it
-  // already where the function is that device's, unless this layer says otherwise of FUA.
+  // A layer without FUA never sees the flag: a flush follows instead. Where the function belongs to the
+  // device below, that device has handled FUA already, unless this layer declares FUA differently.
   const emulateFua = can.fua === 'emulate'
   const handlesFua = (key: 'write' | 'trim' | 'zero') =>
     can.fua === 'native' || (!own(key) && spread?.can.fua === can.fua)
 
-  /** For write (`what` is data), trim and zero (a length): the same FUA. */
+  /** The FUA handling that write (`what` is data), trim and zero (`what` is a length) share. */
   const withFua = <What, F extends { readonly fua: boolean }>(
     key: 'write' | 'trim' | 'zero',
     call: (offset: number, what: What, flags: F) => MaybePromise<void>,
@@ -73,7 +76,7 @@ export function complete(
   let write: Device['write'] = readOnly
   if (can.write && init.write)
     write = withFua('write', own('write') ? guardWrite(boundary, init.write.bind(init)) : init.write)
-  // Over a layer that changes the bytes, or looks at them, they must not go past it.
+  // Over a layer that changes or inspects the bytes, they must not bypass it.
   let window: Device['window'] = noWindow
   const { window: lend } = init
   if (can.write && init.write && lend && passesWindow({ ...init, window: lend, write: init.write })) {
@@ -83,8 +86,9 @@ export function complete(
   const release = !init.release ? nothing : own('release') ? init.release.bind(init) : init.release
   const trim = can.trim && init.trim ? ranged('trim', init.trim) : unsupported('trim')
 
-  // Over a device that emulates, a filter's own function is honoured: it ends there. Otherwise it is emulated
-  // anew, by the outermost `write` or `read`, so that a filter which changes the bytes sees them.
+  // A filter's own function over a device that emulates is used as the end of the chain. Otherwise the
+  // operation is emulated again, by the outermost `write` or `read`, so that a filter which changes the bytes
+  // sees them.
   const keeps = (key: 'zero' | 'cache', by: 'read' | 'write') => {
     if (can[key] === 'native') return true
     return own(key) ? kind === 'filter' : spread?.can[key] === 'emulate' && spread[by] === init[by]
@@ -94,7 +98,7 @@ export function complete(
   let zero: Device['zero'] = unsupported('zero')
   if (can.zero !== 'none' && init.zero && keeps('zero', 'write')) {
     zero = ranged('zero', init.zero)
-    // What a filter refuses is not written behind its back: `error` may have been told to refuse.
+    // If a filter refuses, zeroes are not written behind its back: `error` may have been told to refuse.
     if (kind === 'plugin' && can.zero === 'native') zero = zeroOr(zero, emulatedZero)
   } else if (can.zero === 'emulate') zero = emulatedZero
 
@@ -147,7 +151,7 @@ const members = namesOf<Device>({
   ...{ extents: true, cache: true, close: true },
 })
 
-/** What every device has. Who writes JavaScript has no compiler that says so. */
+/** Checks the members that every device has. JavaScript authors have no compiler that reports mistakes. */
 function checkDevice(layer: string, init: unknown): DeviceInit {
   const wrong = (what: string) => new Error(`${layer}: ${what}`)
   if (typeof init !== 'object' || init === null)
@@ -180,7 +184,8 @@ function unsupported(operation: string): () => never {
 }
 
 /**
- * By presence of the methods, unless `can` says otherwise. `can` cannot claim what there is no method for.
+ * Infers capabilities from the methods, unless `can` says otherwise. `can` cannot claim a capability without
+ * its method.
  */
 function capabilities(layer: string, init: DeviceInit): Capabilities {
   const has = (key: 'write' | 'flush' | 'trim' | 'zero' | 'extents' | 'cache') => init[key] !== undefined
@@ -190,8 +195,8 @@ function capabilities(layer: string, init: DeviceInit): Capabilities {
     flush: has('flush'),
     trim: has('trim') && write,
     extents: has('extents'),
-    // Emulated zeroing refuses `fast` at once, which is an answer; a device's own must say that it knows the
-    // flag.
+    // Emulated zeroing refuses `fast` at once, which is a valid answer. A device's own zeroing must declare
+    // that it knows the flag.
     fastZero: !has('zero'),
     multiConn: false,
     zero: has('zero') ? 'native' : 'emulate',

@@ -16,7 +16,7 @@ function filter(name: string, params: Params): FilterDefinition {
   return { name, description: '', params, setup: () => ({}) }
 }
 
-/** What each layer was given, outermost first. */
+/** The inputs of each layer, outermost first. */
 function given(definition: PluginDefinition, filters: FilterDefinition[], ...words: string[]) {
   const configured = configure(definition, filters, words)
   return [...configured.filters, configured.plugin].map(({ inputs }) => inputs)
@@ -87,7 +87,7 @@ test('settings take what no layer declares, in order, and each bare word but the
       ['a', '2'],
       [undefined, 'word'],
     ],
-    // It has its script already: this is for that.
+    // The plugin has its script already, so this is for the script.
     ['script', 'mine'],
   ]
   const expected = [{ offset: '4' }, { script: './x.sh', settings }]

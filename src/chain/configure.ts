@@ -1,4 +1,4 @@
-/** Gives the words of a command line that follow the plugin's name to the layers that they are for. */
+/** Distributes the command line words after the plugin's name to the layers that take them. */
 import { ConfigError } from '../api/errors.js'
 import { keysOf, knownKeys, type Param, type Params, type Setting } from '../api/params.js'
 import type { FilterDefinition, Layer, PluginDefinition } from '../api/plugin.js'
@@ -10,9 +10,9 @@ export interface Configured {
 }
 
 /**
- * Each `key=value` goes to the outermost layer that declares the key, else to the outermost that takes any
- * key; a bare word to the plugin's magic parameter, and a further one to the plugin's settings, where it has
- * any. Values stay text until the server is set up.
+ * Passes each `key=value` to the outermost layer that declares the key, else to the outermost that takes any
+ * key. Passes a bare word to the plugin's magic parameter, and further ones to the plugin's settings, where
+ * it has any. Values stay text until the server is set up.
  *
  * @throws ConfigError for a key that no layer knows or that is given twice, and for a bare word that no
  * parameter takes.
@@ -35,13 +35,13 @@ export function configure(
   }
 }
 
-/** A layer, and what it has been given so far. */
+/** A layer, and its inputs so far. */
 interface Receiver<D = PluginDefinition | FilterDefinition> {
   readonly definition: D
   readonly inputs: Record<string, unknown>
 }
 
-/** A key begins with a letter (nbdkit-plugin(3), `.config`): anything else with a `=` is a bare word. */
+/** A key begins with a letter (nbdkit-plugin(3), `.config`). Any other word with a `=` is a bare word. */
 function split(word: string): [key: string, value: string] | undefined {
   const match = /^([a-z][\w.-]*)=(.*)$/is.exec(word)
   return match ? [match[1] ?? '', match[2] ?? ''] : undefined
@@ -77,7 +77,8 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
   for (const { definition, inputs } of layers) {
     const declared = find(definition.params, key)
     if (declared === undefined) continue
-    // A script may have a key of the same name as the one that names the script: what comes again is for it.
+    // A script may use the same key as the parameter that names the script. A second value is then for the
+    // script.
     const isForScript = definition.params[declared]?.magic && Object.hasOwn(inputs, declared)
     const settings = isForScript ? settingsOf(definition.params) : undefined
     if (settings !== undefined) addSetting(inputs, settings, [key, value])
@@ -107,7 +108,7 @@ function giveOnce(
   value: string,
 ) {
   if (Object.hasOwn(inputs, name)) {
-    // A message may go to a log, where no password belongs.
+    // The message may go to a log, which must not contain passwords.
     const values = params[name]?.secret ? '' : `: "${inputs[name]}" and "${value}"`
     throw new ConfigError(`${layer}: ${key} is given twice${values}`)
   }

@@ -14,7 +14,7 @@ const noFua = { fua: 'none', flush: false } as const
 const withFua = { fua: true }
 const zeroFlags = { fua: false, mayTrim: true, fast: false }
 
-/** A device that notes what reaches it, and answers at once or later. */
+/** A device that records its calls, and answers at once or later. */
 function noting(init: Partial<DeviceInit> = {}, answers: 'now' | 'later' = 'now') {
   const calls: string[] = []
   const note = (call: string) => {

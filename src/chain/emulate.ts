@@ -1,6 +1,6 @@
 /**
- * What a device cannot do itself, done with what it can. The one place for it: every layer meets the same
- * emulation. What is long lets others in between (`inPieces`).
+ * Emulates operations that a device lacks with those it has. All emulation is here, so that every layer gets
+ * the same. Long operations yield to other work (`inPieces`).
  */
 import type { Capabilities, Data, Device, Extent, Extents } from '../api/device.js'
 import { NbdError, propertyOf } from '../api/errors.js'
@@ -8,14 +8,14 @@ import { andThen, isPromise, type MaybePromise } from '../api/maybe.js'
 import { inPieces } from '../api/turns.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 
-/** Ranges to cache are read in pieces of this many bytes. */
+/** Size of the pieces in which ranges to cache are read, in bytes. */
 const pieceBytes = 256 * 1024
-/** Zeroes are written in pieces of this many: each may start a script. */
+/** The size of the pieces in which zeroes are written: each may start a script. */
 const zeroes = new Uint8Array(2 ** 20)
 
 /**
- * `zero` by `write`. Not fast, so `fast` fails at once. FUA of several pieces is one flush at the end, where
- * the device can flush.
+ * Emulates `zero` with `write`. That is not fast, so `fast` fails at once. FUA for several pieces is one
+ * flush at the end, where the device can flush.
  */
 export function zeroByWrite(
   write: Device['write'],
@@ -35,7 +35,7 @@ export function zeroByWrite(
 }
 
 /**
- * A plugin's `zero` may throw ENOTSUP: the zeroes are then written, unless the zero was to be fast
+ * A plugin's `zero` may throw ENOTSUP: the zeroes are then written, unless they have to be fast
  * (nbdkit-plugin(3), `.zero`).
  */
 export function zeroOr(zero: Device['zero'], byWrite: Device['zero']): Device['zero'] {
@@ -58,14 +58,14 @@ function isUnsupported(error: unknown): boolean {
   return code === 'ENOTSUP' || code === 'EOPNOTSUPP'
 }
 
-/** FUA by `flush` after the operation. */
+/** Emulates FUA with `flush` after the operation. */
 export function thenFlush(result: MaybePromise<void>, flush: Device['flush']): MaybePromise<void> {
   return andThen(result, flush)
 }
 
 /**
- * `cache` by `read`, the bytes thrown away. Memory is fresh each time: other reads are in flight, and a
- * filter may want memory of its own beside that of the device below.
+ * Emulates `cache` with `read`, and discards the data. Each read gets fresh memory: other reads are in
+ * flight, and a filter may need its own memory beside that of the device below.
  */
 export function cacheByRead(read: Device['read']): Device['cache'] {
   const alloc = (length: number) => new Uint8Array(length)
@@ -75,13 +75,13 @@ export function cacheByRead(read: Device['read']): Device['cache'] {
 
 function ignore(_data: Data): void {}
 
-/** `base:allocation` reports data alone; what the other metadata contexts report stays. */
+/** Reports only data for `base:allocation`, and leaves the other metadata contexts unchanged. */
 export function withoutAllocation(extents: Extents): Device['extents'] {
   return (offset, length, context = NBD_META_BASE_ALLOCATION) =>
     context === NBD_META_BASE_ALLOCATION ? allData(offset, length) : extents(offset, length, context)
 }
 
-/** Where nothing is known, everything is data. */
+/** Reports everything as data, where nothing is known. */
 export function allData(_offset: number, length: number): Iterable<Extent> {
   return [{ length, type: 0 }]
 }

@@ -1,11 +1,11 @@
-/** What a chain offers: its list of exports, and what an empty name stands for. */
+/** The exports of a chain: its list of exports, and the default export's name. */
 import type { MaybePromise } from '../api/maybe.js'
 import type { Export, FilterInstance, OpenRequest, PluginInstance } from '../api/plugin.js'
 import { exportsMax } from '../protocol/limits.js'
 import type { Link } from './open.js'
 import type { Running } from './running.js'
 
-/** The exports that a client may see, at most `exportsMax` of them. */
+/** The exports that a client may see, at most `exportsMax`. */
 export async function listExports(
   links: readonly Link[],
   request: OpenRequest,
@@ -24,7 +24,7 @@ export async function listExports(
   return [...(await layer(0, request))]
 }
 
-/** A list, whatever a layer gave, or an error that names the layer. */
+/** Returns a layer's result as a list. Throws an error that names the layer where the result is none. */
 function checked(layer: string, given: unknown): readonly Export[] {
   if (typeof given !== 'object' || given === null || !(Symbol.iterator in given))
     throw new Error(`${layer}: exports returned ${typeof given} in place of a list`)
@@ -38,13 +38,12 @@ function checked(layer: string, given: unknown): readonly Export[] {
   return exports
 }
 
-/** What each client was told: one that looks at an export and then opens it asks with each option. */
+/**
+ * The name given to each client. A client that looks at an export and then opens it asks with each option.
+ */
 const told = new WeakMap<OpenRequest['connection'], Promise<string>>()
 
-/**
- * The name that an empty name stands for: empty again where no layer knows better. The layers are asked once
- * for each client.
- */
+/** The default export's name; empty where no layer has one. The layers are asked once for each client. */
 export function defaultExport(
   links: readonly Link[],
   request: OpenRequest,
@@ -54,10 +53,10 @@ export function defaultExport(
   const before = told.get(connection)
   if (before !== undefined) return before
   const name = askDefaultExport(links, request, running)
-  // Where a layer opens a device itself, there is no client.
+  // A layer that opens a device itself has no client.
   if (connection.id !== 0) {
     told.set(connection, name)
-    // It may know the next time.
+    // The layer may succeed the next time.
     name.catch(() => told.delete(connection))
   }
   return name

@@ -1,6 +1,6 @@
 /**
- * The checks at the boundary between two layers, around what a layer overrides and nothing else.
- * A layer that asks beyond the end, or answers too little, is told so; the bytes of others are never touched.
+ * Checks at the boundary between two layers, around overridden functions only. A layer that exceeds the
+ * range, or returns too little, gets an error. Bytes beyond the range are never touched.
  */
 import { type Data, type Device, dataLength, type Extent, type Extents } from '../api/device.js'
 import { isPromise, type MaybePromise } from '../api/maybe.js'
@@ -8,7 +8,7 @@ import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { blamed } from './blame.js'
 import type { Watcher } from './running.js'
 
-/** What is checked against: the layer's name and size, and where its unsettled calls are noted. */
+/** The layer's name and size for the checks, and the watcher of its unsettled calls. */
 export interface Boundary {
   readonly layer: string
   readonly size: number
@@ -127,9 +127,7 @@ export function guardExtents({ layer, size, running }: Boundary, extents: Extent
   }
 }
 
-/**
- * A generator stays one: runs are checked as they are taken, and whoever takes them stops when it has enough.
- */
+/** Checks runs lazily: each is checked when it is taken, and a caller may stop early. */
 function checkedRuns(runs: Iterable<Extent>, layer: string): Iterable<Extent> {
   return {
     *[Symbol.iterator]() {

@@ -9,7 +9,7 @@ import { noConnection } from './setup.js'
 
 const request: OpenRequest = { exportName: 'disk', readOnly: false, tls: false, connection: noConnection }
 
-/** What happened, in order. */
+/** Records events in order. */
 function story() {
   const events: string[] = []
   const errors: string[] = []
@@ -145,7 +145,7 @@ describe('a chain', () => {
 })
 
 describe('a filter that opens the layer below twice', () => {
-  /** Names what `next` opened first and second, and returns one of them. */
+  /** Names the devices that `next` opened first and second, and returns one of them. */
   function twice(returns: 'first' | 'second' | 'own') {
     const told = story()
     const { events, link, device, open } = told

@@ -1,6 +1,6 @@
 /**
- * Links the layers of a chain, inner to outer, when an export is opened; closes them outer to inner, once
- * each.
+ * Links the layers of a chain from inner to outer when an export is opened. Closes them from outer to inner,
+ * once each.
  */
 import type { Device, DeviceInit } from '../api/device.js'
 import { logMessageOf, stackLinesOf } from '../api/error-text.js'
@@ -12,8 +12,7 @@ import { originOf } from './origins.js'
 import type { Running, Watcher } from './running.js'
 
 /**
- * A layer that has been set up. The last of a chain is the plugin, those before it are filters, outermost
- * first.
+ * A layer that was set up. The last of a chain is the plugin. Those before it are filters, outermost first.
  */
 export interface Link {
   readonly name: string
@@ -22,8 +21,8 @@ export interface Link {
 }
 
 /**
- * Opens `links[depth]` and, as far as its filters ask, what is below. A filter may call `next` several times:
- * each device that it opened and did not close is closed after it, the last opened first.
+ * Opens `links[depth]` and, as far as its filters ask, the layers below. A filter may call `next` several
+ * times. Each device it opened and did not close is closed after it, the last opened first.
  */
 export async function openChain(
   links: readonly Link[],
@@ -52,7 +51,7 @@ export async function openChain(
     return withClose(link, complete(name, isPlugin ? 'plugin' : 'filter', init, watcher), inners, watcher)
   } catch (error) {
     blamed(error, name, 'open')
-    // What was opened is closed, also where it makes no sense as a device.
+    // Close what was opened, even where it is no valid device.
     const close = init?.close
     if (init && typeof close === 'function' && close !== originOf(init)?.close)
       await closeLayer(link, close.bind(init), watcher)
@@ -73,9 +72,7 @@ async function openFilter(
   return filter.open ? filter.open(request, next) : next(request)
 }
 
-/**
- * Gives a device the `close` that ends this layer and then those below, whoever calls it and however often.
- */
+/** Gives a device a `close` that ends this layer and then those below, once, however often it is called. */
 function withClose(link: Link, device: Device, inners: readonly Device[], watcher: Watcher): Device {
   let closing: Promise<void> | undefined
   const own = device.close
@@ -84,7 +81,7 @@ function withClose(link: Link, device: Device, inners: readonly Device[], watche
     await closeLayer(link, own, watcher)
     await closeAll(inners)
   }
-  // Not a copy, which would cost a connection more than the rest of this.
+  // Changed in place: a copy would cost a connection more than the rest of this function.
   return Object.assign(device, { close: () => (closing ??= close()) })
 }
 

@@ -1,4 +1,4 @@
-/** Filters that open several devices, or keep one, and override what they like of the one they spread. */
+/** Filters that open several devices, or keep one, and override some functions of the device they spread. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Device, DeviceInit } from '../api/device.js'
@@ -14,7 +14,7 @@ const alloc = (length: number) => new Uint8Array(length)
 
 type Open = (next: () => Promise<Device>) => Promise<DeviceInit>
 
-/** A filter over a disk of which each opened device notes its calls under a number of its own. */
+/** A filter over a disk. Each opened device records its calls under its own number. */
 async function over(open: Open, disk: Partial<DeviceInit> = {}) {
   const calls: string[] = []
   let opened = 0

@@ -1,25 +1,25 @@
 /**
- * Where the functions of a device come from: a filter may spread one of several devices that it opened, or
- * one that it keeps, and override the functions that it likes.
+ * Tracks where the functions of a device come from. A filter may spread one of several devices that it
+ * opened, or one that it keeps, and override some functions.
  */
 import type { Device, DeviceInit } from '../api/device.js'
 
-/** Spread with a device: no guess is needed of which one a layer has spread. */
+/** Spread along with a device, so that the device which a layer has spread is known without guessing. */
 const origin = Symbol('origin')
 
-/** Marks a device that is complete, so that those who spread it can be told. */
+/** Marks a completed device, so that devices which spread it can be recognised. */
 export function markComplete(device: Device): Device {
   return Object.assign(device, { [origin]: device })
 }
 
-/** The complete device that was spread, if any. */
+/** The completed device that was spread, if any. */
 export function originOf(init: DeviceInit): Device | undefined {
   return (init as { readonly [origin]?: Device })[origin]
 }
 
 type Base = Device['read'] | Device['write']
 
-/** By the window of a complete device: the read and the write that hand the bytes on as they are. */
+/** By the window of a completed device: the `read` and `write` functions that pass the bytes on unchanged. */
 const passing = new WeakMap<Device['window'], ReadonlySet<Base>>()
 
 export function noteWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): void {
@@ -27,8 +27,8 @@ export function noteWindow({ window, read, write }: Pick<Device, 'window' | 'rea
 }
 
 /**
- * True where bytes that are received into the window miss nothing which `read` or `write` would have done.
- * A window that no complete device has is a layer's own, and that layer answers for it.
+ * True where data received into the window skips nothing that `read` or `write` would do. A window that
+ * belongs to no completed device is the layer's own, and the layer is responsible for it.
  */
 export function passesWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): boolean {
   const bases = passing.get(window)

@@ -1,22 +1,22 @@
 import { blamed } from './blame.js'
 
 /**
- * Which callbacks have been called and have not yet settled. Only those that returned a Promise are noted, so
- * a device that answers at once pays nothing. A connection waits for them before it closes its devices (S8),
- * and when a shutdown cannot finish they name the culprit (S9).
+ * Tracks callbacks that have not settled. Only calls that returned a Promise are tracked, so a device that
+ * answers at once pays nothing. A connection waits for them before it closes its devices (S8). When a
+ * shutdown cannot finish, they name the culprit (S9).
  */
 export interface Call {
   readonly layer: string
   readonly operation: string
   /** From `performance.now()`, in ms. */
   readonly since: number
-  /** How far inside the chain the layer is: 0 is the outermost. */
+  /** The depth of the layer in the chain: 0 is the outermost. */
   readonly depth: number
 }
 
-/** What notes the calls into layers. */
+/** Tracks calls into layers. */
 export interface Watcher {
-  /** Notes a call until its promise settles; gives the promise back. */
+  /** Tracks a call until its promise settles. Returns the promise. */
   watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T>
 }
 
@@ -24,7 +24,7 @@ export class Running implements Watcher {
   readonly #calls = new Set<Call>()
   #idle: (() => void)[] = []
 
-  /** Calls that are out. */
+  /** The number of unsettled calls. */
   get size(): number {
     return this.#calls.size
   }
@@ -33,7 +33,7 @@ export class Running implements Watcher {
     return this.at(0).watch(layer, operation, promise)
   }
 
-  /** Notes the calls into a layer so deep inside the chain. */
+  /** Returns a watcher for calls into a layer at this depth. */
   at(depth: number): Watcher {
     return {
       watch: (layer, operation, promise) =>
@@ -41,12 +41,12 @@ export class Running implements Watcher {
     }
   }
 
-  /** Resolves when no call is out: one that a filter did not wait for counts too. */
+  /** Resolves when no call is unsettled, including calls that a filter did not await. */
   async settled(): Promise<void> {
     while (this.#calls.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
   }
 
-  /** The innermost call that is still out, the oldest of those: it keeps the others waiting. */
+  /** The innermost unsettled call, and the oldest of those: the others wait for it. */
   stuck(): Call | undefined {
     let found: Call | undefined
     for (const call of this.#calls) if (found === undefined || call.depth > found.depth) found = call

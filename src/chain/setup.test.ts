@@ -7,7 +7,7 @@ import { createServer } from '../server/server.js'
 import { openDevice, readBytes } from '../testing/index.js'
 import { strictest } from './setup.js'
 
-/** A plugin that notes what happens to it, and filters that do the same. */
+/** A plugin and filters that record their callbacks. */
 function journal() {
   const events: string[] = []
   const plugin = definePlugin({

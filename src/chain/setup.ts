@@ -1,4 +1,4 @@
-/** Sets the layers of a server up, and ends them. */
+/** Sets up the layers of a server, and ends them. */
 import { logMessageOf, stackLinesOf } from '../api/error-text.js'
 import { ConfigError } from '../api/errors.js'
 import type { Log } from '../api/log.js'
@@ -11,7 +11,7 @@ import type { Running } from './running.js'
 
 /** The layers of a server, ready to be opened. */
 export interface Chain {
-  /** Outermost first; the plugin is the last. */
+  /** Outermost first, with the plugin last. */
   readonly links: readonly Link[]
   /** The strictest of all layers. */
   readonly concurrency: Concurrency
@@ -22,17 +22,16 @@ export interface SetUpOptions {
   readonly process?: Partial<ProcessContext>
   readonly log: Log
   readonly running: Running
-  /** Rejects when nobody waits any more for a layer that has not settled. */
+  /** Rejects when an unsettled layer is no longer waited for. */
   readonly late?: Promise<never>
-  /** By layer, for a server that is one of several threads. */
+  /** The shared values by layer, for a server that is one of several threads. */
   readonly shared?: readonly unknown[]
 }
 
 /**
- * Sets up every layer, the plugin first.
- * Those already set up are ended when a later one refuses.
+ * Sets up every layer, the plugin first. Ends the layers already set up when a later one refuses.
  *
- * @throws ConfigError, or what a layer threw.
+ * @throws ConfigError, or the error of a layer.
  */
 export async function setUp(
   layers: readonly Layer[],
@@ -48,7 +47,7 @@ export async function setUp(
       const setup = async () => definition.setup(values, own)
       const setting = running.at(depth).watch(definition.name, 'setup', setup())
       const instance = await inTime(setting, late).catch((error: unknown) => {
-        // One that is set up after all has to be closed.
+        // A layer whose set-up finishes later has to be closed.
         endLate(setting, definition.name, layerLog, running)
         throw error
       })
@@ -68,7 +67,7 @@ const instanceMembers = namesOf<PluginInstance>({
   ...{ open: true, close: true },
 })
 
-/** A filter may leave all to the layer below, a plugin has nobody there. */
+/** A filter may leave `open` to the layer below. A plugin has no layer below. */
 function checkInstance({ kind, definition: { name } }: Layer, instance: unknown): void {
   if (typeof instance !== 'object' || instance === null)
     throw new ConfigError(
@@ -83,7 +82,10 @@ function checkInstance({ kind, definition: { name } }: Layer, instance: unknown)
   if (unknown) throw new ConfigError(`${name}: what setup returned: ${unknown}`)
 }
 
-/** Calls `ready` of each layer, the plugin first: what a filter opens there is ready itself. */
+/**
+ * Calls `ready` of each layer, the plugin first, so that devices which a filter opens there are ready
+ * themselves.
+ */
 export async function makeReady(
   { links, concurrency }: Chain,
   readOnly: boolean,
@@ -113,14 +115,12 @@ function inTime<T>(settling: Promise<T>, late: Promise<never> | undefined): Prom
 function endLate(setting: Promise<Link['instance']>, name: string, log: Log, running: Running): void {
   setting.then(
     (instance) => endAll([{ name, instance, log }], running),
-    // It did not become anything.
+    // The set-up failed, so there is nothing to close.
     () => {},
   )
 }
 
-/**
- * Calls `close` of each layer, outer to inner, once. An error is logged: the others are closed all the same.
- */
+/** Calls `close` of each layer, outer to inner, once. An error is logged, and the others are still closed. */
 export async function endAll(links: readonly Link[], running: Running): Promise<void> {
   for (const { name, instance, log } of links) {
     try {
@@ -146,7 +146,7 @@ export function strictest(asked: readonly Concurrency[]): Concurrency {
   return concurrencies.find((concurrency) => asked.includes(concurrency)) ?? 'parallel'
 }
 
-/** What a layer is told where there is no server: for a test, or to describe it. */
+/** The context of a layer without a server: for a test, or to describe the layer. */
 export const noServer: Omit<ServerContext, 'log' | 'shared'> = Object.freeze({
   readOnly: false,
   stopping: new AbortController().signal,
@@ -165,7 +165,7 @@ const nobody = {
   bytesWritten: 0,
 } as const
 
-/** What a device opened without a client is told of its connection. */
+/** The connection of a device that was opened without a client. */
 export const noConnection: OpenRequest['connection'] = Object.freeze({
   ...nobody,
   since: new Date(0),

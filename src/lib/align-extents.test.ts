@@ -3,11 +3,11 @@ import { describe, test } from 'node:test'
 import type { Device, Extent } from '../api/device.js'
 import { alignExtents } from './align-extents.js'
 
-/** Lengths and types by turns. */
+/** Alternating lengths and types. */
 const disk: readonly number[] = [15, 0, 8, 2, 8, 3, 2, 1, 2, 2, 4, 3, 8, 1, 1, 0]
 const size = disk.reduce((sum, length, index) => sum + (index % 2 === 0 ? length : 0), 0)
 
-/** What lies from `offset` on, in so many runs for one answer, at once or later. */
+/** The runs from `offset` on, at most `runsMax` for one answer, at once or later. */
 function extents(runsMax: number, later = false): Device['extents'] {
   return (offset) => {
     const runs: Extent[] = []
@@ -22,7 +22,7 @@ function extents(runsMax: number, later = false): Device['extents'] {
   }
 }
 
-/** All of the disk, asked for as a client does, neighbours of one type as one. */
+/** The runs of the whole disk, requested as a client does, with neighbours of the same type merged. */
 async function whole(asked: Device['extents']): Promise<number[]> {
   const all: number[] = []
   for (let at = 0; at < size; ) {

@@ -1,16 +1,16 @@
-/** Extents of a device whose clients count in larger units than the device below. */
+/** Aligns the extents of a device whose clients use larger units than the device below. */
 import type { Device, Extent } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 
-/** A unit that the runs so far fill in part: what its bytes have in common. */
+/** A unit that the runs so far fill only in part, with the type bits that its bytes share. */
 interface Partial {
   length: number
   type: number
 }
 
 /**
- * Gives each run whole units of `unit` bytes. A unit in which several runs meet has the type bits that all of
- * them have, so that data wins over a hole. Offsets and lengths that are asked for are whole units.
+ * Makes each run consist of whole units of `unit` bytes. A unit in which several runs meet gets the type bits
+ * that all of them share, so that data wins over a hole. Requested offsets and lengths must be whole units.
  */
 export function alignExtents(extents: Device['extents'], unit: number): Device['extents'] {
   return (offset, length, context) => {
@@ -19,7 +19,7 @@ export function alignExtents(extents: Device['extents'], unit: number): Device['
       andThen(extents(at, offset + length - at, context), (runs) => {
         const units = wholeUnits(runs, unit, partial)
         const first = units.next()
-        // The runs ended within the first unit: the rest of the unit is asked for.
+        // The runs ended within the first unit: ask for the rest of that unit.
         return first.done ? from(offset + partial.length) : chain(first.value, units)
       })
     return from(offset)

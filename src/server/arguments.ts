@@ -1,4 +1,4 @@
-/** Checks what an embedding program passes in, which JavaScript does not. */
+/** Checks the arguments of an embedding program, because JavaScript does not. */
 import { ConfigError } from '../api/errors.js'
 import { namesOf, unknownMember } from '../api/members.js'
 import type { ServerOptions } from '../api/server.js'
@@ -38,7 +38,7 @@ export function checkOptions(options: unknown): asserts options is ServerOptions
   }
 }
 
-/** What a place to listen at may be made of. */
+/** The members that an address to listen on may have. */
 const targets = [['port', 'host', 'ipv6Only', 'name'], ['path'], ['fd']] as const
 
 /** @throws ConfigError that says what to write. */

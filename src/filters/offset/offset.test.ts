@@ -5,8 +5,8 @@ import { deviceContract, openDevice, readBytes } from '../../testing/index.js'
 import offset from './offset.js'
 
 /**
- * 64 KiB whose every 32-bit word is its own address, writable. Notes where it has lent memory, and what came
- * back.
+ * A writable disk of 64 KiB in which every 32-bit word is its own address. Records the offsets where it has
+ * lent memory, and the memory that came back.
  */
 function addressed(lent: number[] = [], released: Uint8Array[] = []) {
   const disk = new Uint8Array(65536)

@@ -3,7 +3,7 @@ import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { slice } from '../../lib/slice.js'
 
-/** Serves a byte range of what is below (nbdkit-offset-filter(1)). */
+/** Serves a byte range of the disk below (nbdkit-offset-filter(1)). */
 export default defineFilter({
   name: 'offset',
   description: 'serves a range of the disk below',

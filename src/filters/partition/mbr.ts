@@ -45,7 +45,7 @@ function checkPrimary(entry: Entry, number: number): Entry {
   return entry
 }
 
-/** Follows the chain: each table has the logical partition of its number, and a link to the next table. */
+/** Follows the chain: each table has one logical partition, and a link to the next table. */
 async function findLogical(
   device: Device,
   primary: readonly Entry[],

@@ -10,7 +10,7 @@ interface Entry {
   readonly sectors: number
 }
 
-/** A disk of so many bytes; its every sector begins with its number. */
+/** A disk of `sectors` sectors, each of which begins with its number. */
 function blank(sectors: number, sectorBytes = 512): Buffer {
   const bytes = Buffer.alloc(sectors * sectorBytes)
   for (let sector = 0; sector < sectors; sector++) bytes.writeUInt32LE(sector, sector * sectorBytes)
@@ -93,7 +93,7 @@ function open(bytes: Buffer, inputs: Parameters<typeof partition>[0], more = {})
   return openDevice(disk(), [partition(inputs)])
 }
 
-/** The first sector of a partition, and how many there are. */
+/** The first sector of a partition, and the number of its sectors. */
 async function found(bytes: Buffer, number: number, sectorSize = 512): Promise<[number, number]> {
   const device = await open(bytes, { number, sectorSize })
   const first = device.size > 0 ? (await readBytes(device, 0, 4)).readUInt32LE() : -1

@@ -10,7 +10,7 @@ import swab from './swab.js'
 const alloc = (length: number) => new Uint8Array(length)
 const text = 'abcdefghijklmnop'
 
-/** A disk that holds the text, and what is written. */
+/** A disk that holds the text, and data written to it. */
 function disk(init: Partial<DeviceInit> = {}, bytes = Buffer.from(text)) {
   const read = (offset: number, length: number) => bytes.subarray(offset, offset + length)
   return definePlugin({

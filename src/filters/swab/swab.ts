@@ -47,7 +47,7 @@ export default defineFilter({
             const words = swapped(data, wordBytes, (length) => new Uint8Array(length))
             return andThen(words, (bytes) => device.write(offset, bytes, flags))
           },
-          // The bytes of a write must come by here.
+          // The data of a write must pass through this filter.
           window: () => undefined,
           extents: alignExtents(device.extents, wordBytes),
         }
@@ -63,7 +63,10 @@ function blockSizeOf({ blockSize }: Device, wordBytes: number): BlockSize {
 
 const pieceBytes = 64 * 1024
 
-/** Swaps into new memory: what a device returns and a client writes is borrowed. Zeroes stay holes. */
+/**
+ * Swaps into new memory, because bytes that a device returns or a client writes are borrowed. Zeroes stay
+ * holes.
+ */
 function swapped<T extends Data>(data: T, wordBytes: number, alloc: Alloc): MaybePromise<T | Uint8Array> {
   const parts: readonly Uint8Array[] = data instanceof Uint8Array ? [data] : data
   if (wordBytes === 1 || parts.every(isZeroes)) return data
@@ -79,7 +82,7 @@ function swapped<T extends Data>(data: T, wordBytes: number, alloc: Alloc): Mayb
   return andThen(done, () => words)
 }
 
-/** Gives a function that fills each target with the bytes that follow those of the target before. */
+/** Returns a function that fills each target with the bytes that follow those of the previous target. */
 function filler(parts: readonly Uint8Array[]): (target: Uint8Array) => void {
   let index = 0
   let at = 0

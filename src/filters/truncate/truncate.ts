@@ -33,9 +33,9 @@ export default defineFilter({
   },
 })
 
-/** A device with a hole at its end, which nothing can be written to but zeroes. */
+/** A device with a hole at its end, which accepts only zeroes. */
 function longer(device: Device, size: number): DeviceInit {
-  /** How many bytes of a range lie in the device below. */
+  /** The number of bytes of a range that lie in the device below. */
   const inside = (offset: number, length: number) => Math.max(0, Math.min(length, device.size - offset))
   return {
     ...device,
@@ -51,7 +51,7 @@ function longer(device: Device, size: number): DeviceInit {
     },
     write(offset, data, flags) {
       const below = inside(offset, data.length)
-      // Before anything is written, so that a write which fails has changed nothing.
+      // Check before writing, so that a failed write has changed nothing.
       if (data.subarray(below).some((byte) => byte !== 0))
         throw new NbdError(
           'ENOSPC',
@@ -81,7 +81,7 @@ function longer(device: Device, size: number): DeviceInit {
   }
 }
 
-/** Runs up to the end of the device below: a client asks again for those behind it. */
+/** The runs up to the end of the device below. A client asks again for later ones. */
 function* cut(runs: Iterable<Extent>, length: number): Generator<Extent> {
   let left = length
   for (const run of runs) {

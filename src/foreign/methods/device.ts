@@ -1,4 +1,4 @@
-/** An open handle of somebody else's methods, as a device. */
+/** An open handle of methods in another program, as a device. */
 import type { Connection } from '../../api/connection.js'
 import {
   type Capabilities,
@@ -14,8 +14,8 @@ import { type CallOptions, type Methods, type Outcome, textOf } from './methods.
 import { Questions } from './questions.js'
 
 /**
- * Asks what the handle is and can do, in the order in which nbdkit does, and leaves out what follows from an
- * answer.
+ * Asks about the properties and capabilities of the handle, in nbdkit's order, and skips questions whose
+ * answer follows from an earlier one.
  *
  * @throws Error that names the method, where an answer makes no sense.
  */
@@ -45,7 +45,7 @@ export async function openHandle(
   const canExtents = await ask.can('can_extents', 'extents')
 
   const device = new HandleDevice(handle)
-  // To make a write durable, flush is called even where clients are not to call it (nbdkit-plugin(3)).
+  // To make a write durable, flush is called even where clients may not call it (nbdkit-plugin(3)).
   const hasFlush = canFlush || (fua === 'emulate' && handle.has('flush'))
   const can: Partial<Capabilities> = {
     ...{ write: canWrite, multiConn, cache, flush: canFlush },
@@ -110,7 +110,7 @@ class HandleDevice {
 
   close = (): Promise<void> => this.#handle.close()
 
-  /** What has been said to be there must be. */
+  /** Calls a method that was declared to exist. */
   async #do(
     method: string,
     words?: readonly (string | number)[],
