@@ -1,6 +1,6 @@
 /** Ends the process even where something hangs in it. */
-import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { loadKoffi } from '../os/koffi.js'
 
 /** How long to wait for system calls that nobody awaits, in ms. */
 const patienceMs = 1000
@@ -26,8 +26,7 @@ function systemIsCalled(): boolean {
 
 function exitWithoutThreads(status: number): void {
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
-    koffi.load(null).func('void _exit(int status)')(status)
+    loadKoffi().load(null).func('void _exit(int status)')(status)
   } catch {
     // koffi is optional.
   }

@@ -43,7 +43,7 @@ export async function serve(
   const log = logByFlags(messageLog(settings.verbose, messages.write), settings.debugFlags)
   log.debug(`nbdkit-ts ${ourPackage().version}, Node ${process.versions.node}, ${platform()} ${arch()}`)
   warnOfUnusedFlags(settings.debugFlags, layers.plugin.definition.commandLine?.takesDebugFlags === true)
-  if (settings.exitWithParent) await (await import('./exit-with-parent.js')).exitWithParent()
+  if (settings.exitWithParent) (await import('./exit-with-parent.js')).exitWithParent()
   if (settings.pidFile !== undefined) checkPidFile(settings.pidFile)
   takeStandardStreams()
   const places = await placesToListen(settings)

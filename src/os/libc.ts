@@ -3,11 +3,10 @@
  * Calls that may block run on koffi's threads and return a Promise. The rest return at once.
  */
 import { closeSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { getSystemErrorMap } from 'node:util'
 import { messageOf } from '../api/errors.js'
+import { type Koffi, loadKoffi } from './koffi.js'
 
-type Koffi = typeof import('koffi')
 /**
  * A function of the library, called on this thread or, by `async`, on a thread of koffi. All return an
  * integer.
@@ -108,7 +107,7 @@ const processors: Readonly<Record<string, string>> = {
 
 /** For {@link libc}, and for tests that simulate missing parts. */
 export function loadLibc(
-  load: () => Koffi = () => createRequire(import.meta.url)('koffi'),
+  load: () => Koffi = loadKoffi,
   platform: string = process.platform,
   arch: string = process.arch,
 ): { readonly libc: Libc } | { readonly why: string } {

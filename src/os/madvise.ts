@@ -2,9 +2,7 @@
  * Advice to Linux about memory (madvise(2)), through the optional package koffi: to take memory back, and to
  * use small pages. Nothing is loaded before first use.
  */
-import { createRequire } from 'node:module'
-
-type Koffi = typeof import('koffi')
+import { type Koffi, loadKoffi } from './koffi.js'
 
 /** Constants of the kernel's mman-common.h, the same on every processor that Node runs on. */
 const MADV_DONTNEED = 4
@@ -36,7 +34,7 @@ export function memoryAdvice(): MemoryAdvice | undefined {
 /** For {@link memoryAdvice}, and for tests that simulate missing parts. */
 export function loadMemoryAdvice(
   platform: string = process.platform,
-  load: () => Koffi = () => createRequire(import.meta.url)('koffi'),
+  load: () => Koffi = loadKoffi,
 ): MemoryAdvice | undefined {
   // On other systems MADV_DONTNEED does not promise zeroes.
   if (platform !== 'linux') return undefined

@@ -3,10 +3,8 @@
  * would also work, but copying 4 KiB to or from it takes twice as long.
  */
 import { constants } from 'node:buffer'
-import { createRequire } from 'node:module'
 import { ConfigError, messageOf } from '../api/errors.js'
-
-type Koffi = typeof import('koffi')
+import { type Koffi, loadKoffi } from './koffi.js'
 
 /** Constants of the kernel's mman-common.h and mman.h, the same on every processor that Node runs on. */
 const PROT_READ_WRITE = 3
@@ -48,7 +46,7 @@ export function openShared({ address, length }: SharedMemory): ArrayBuffer {
 
 function load(): Koffi {
   try {
-    return createRequire(import.meta.url)('koffi')
+    return loadKoffi()
   } catch (error) {
     throw new ConfigError(
       `threads share memory through the package koffi: "npm install koffi" (${messageOf(error)})`,
