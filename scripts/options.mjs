@@ -7,7 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { options } from '../dist/src/cli/options.js'
+import { options } from '../dist/src/cli/options/options.js'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const onlyCheck = process.argv.includes('--check')

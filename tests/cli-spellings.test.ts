@@ -9,7 +9,7 @@ import { resolveValues } from '../src/api/params.js'
 import type { FilterDefinition, PluginDefinition } from '../src/api/plugin.js'
 import { configure } from '../src/chain/configure.js'
 import { noConnection, noServer } from '../src/chain/setup.js'
-import { parseOptions } from '../src/cli/parse-options.js'
+import { parseOptions } from '../src/cli/options/parse-options.js'
 import { filters } from '../src/filters/catalog.js'
 import { plugins } from '../src/plugins/catalog.js'
 

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { options } from '../src/cli/options.js'
+import { options } from '../src/cli/options/options.js'
 import { newDirectory, program, root, run, scratch, version } from './cli-helpers.js'
 
 const together = { concurrency: 4 }

@@ -5,15 +5,15 @@ import { ConfigError, isA } from '../api/errors.js'
 import { inheritedDescriptors, rememberInherited } from '../api/inherited.js'
 import { StuckError } from '../api/server.js'
 import { isParameter } from '../chain/configure.js'
-import { endProcess } from './ending.js'
-import { findAll, loadLayers } from './layers.js'
-import type { Found } from './modules.js'
-import { complain, keepWithoutReader, nameProgram, print, startFailure } from './output.js'
-import { parseOptions } from './parse-options.js'
-import { socketsAreInherited } from './places.js'
-import { rawArguments } from './raw-arguments.js'
-import type { Settings, Task } from './settings.js'
-import { starter } from './starter.js'
+import { findAll, loadLayers } from './modules/layers.js'
+import type { Found } from './modules/modules.js'
+import { parseOptions } from './options/parse-options.js'
+import { rawArguments } from './options/raw-arguments.js'
+import type { Settings, Task } from './options/settings.js'
+import { complain, keepWithoutReader, nameProgram, print, startFailure } from './output/output.js'
+import { endProcess } from './process/exit.js'
+import { starter } from './process/launcher.js'
+import { socketsAreInherited } from './serve/listen-targets.js'
 
 /** Whether messages have stacks. */
 let verbose = false
@@ -30,10 +30,10 @@ async function main(): Promise<number> {
   const [plugin, ...parameters] = words
   if (plugin === undefined) throw new ConfigError(noPlugin)
   if (goesIntoBackground(settings) && startedBy === undefined)
-    return (await import('./background.js')).startInBackground({ settings, words })
+    return (await import('./process/background.js')).startInBackground({ settings, words })
   const layerWords = { plugin, filters: settings.filters, parameters }
   const layers = await loadLayers(layerWords)
-  const { serve } = await import('./serve.js')
+  const { serve } = await import('./serve/serve.js')
   return serve(settings, layerWords, layers, startedBy)
 }
 
@@ -56,12 +56,12 @@ async function describe(
   settings: Settings,
   [word, ...parameters]: readonly string[],
 ): Promise<number> {
-  const { dumpConfig, dumpPlugin, longOptions, shortOptions } = await import('./dump.js')
-  const { help, version } = await import('./help.js')
+  const { dumpConfig, dumpPlugin, longOptions, shortOptions } = await import('./describe/dump.js')
+  const { help, version } = await import('./describe/help.js')
   const filters = await findAll('filter', settings.filters)
   const plugin = word === undefined ? [] : await findAll('plugin', [word])
   const isOfPlugin = task === 'help' || task === 'dump-plugin'
-  const { describePlugin } = await import('./describe.js')
+  const { describePlugin } = await import('./describe/describe.js')
   const more = isOfPlugin && plugin[0] ? await describePlugin(plugin[0], parameters, settings) : undefined
   const texts: Readonly<Record<typeof task, () => string>> = {
     'dump-config': dumpConfig,
