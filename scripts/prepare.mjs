@@ -20,6 +20,7 @@ if (!isCurrent()) {
   tell('nbdkit-ts: compiling, which takes some seconds, once')
   const { status } = spawnSync(process.execPath, [compiler, '-p', root], { stdio: 'inherit' })
   if (status !== 0) process.exit(1)
+  await import('./hover.mjs')
   // The compiler leaves the file alone where a source was touched but not changed.
   utimesSync(result, new Date(), new Date())
 }

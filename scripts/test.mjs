@@ -85,15 +85,23 @@ function getClients() {
  */
 function build() {
   const [biome, tsc] = ['@biomejs/biome/bin/biome', 'typescript/bin/tsc']
-  return (patterns.length > 0 || runTool(biome, 'check', '.')) && runTool(tsc, '-p', '.')
+  const isFormed = patterns.length > 0 || runTool(biome, 'check', '.')
+  return isFormed && runTool(tsc, '-p', '.') && runScript('hover.mjs')
+}
+
+function runScript(name) {
+  return runNode(join(root, 'scripts', name))
 }
 
 function runTool(path, ...args) {
-  const command = [join(root, 'node_modules', path), ...args]
+  return runNode(join(root, 'node_modules', path), ...args)
+}
+
+function runNode(...command) {
   const { status } = spawnSync(process.execPath, command, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
   })
-  if (status !== 0) say(`${[path, ...args].join(' ')} failed`)
+  if (status !== 0) say(`${command.join(' ')} failed`)
   return status === 0
 }

@@ -64,16 +64,21 @@ type Certain<X> = X extends { required: true }
   : X extends { default: NonNullable<unknown> }
     ? true
     : false
-type RequiredKeys<P extends Params> = { [K in keyof P]: P[K] extends { required: true } ? K : never }[keyof P]
+type Required<X> = X extends { required: true } ? true : false
 
 /** The values that `setup` receives. */
 export type Values<P extends Params> = {
   readonly [K in keyof P]: Certain<P[K]> extends true ? ValueOf<P[K]> : ValueOf<P[K]> | undefined
 }
-/** The inputs that a caller gives in code: a value, or its text as on the command line. */
+/**
+ * The inputs that a caller gives in code: a value, or its text as on the command line. Mapped from `keyof P`, so
+ * that an editor shows the text of each parameter.
+ */
 export type Inputs<P extends Params> = {
-  readonly [K in RequiredKeys<P>]: ValueOf<P[K]> | string
-} & { readonly [K in Exclude<keyof P, RequiredKeys<P>>]?: ValueOf<P[K]> | string | undefined }
+  readonly [K in keyof P as Required<P[K]> extends true ? K : never]: ValueOf<P[K]> | string
+} & {
+  readonly [K in keyof P as Required<P[K]> extends true ? never : K]?: ValueOf<P[K]> | string | undefined
+}
 
 function make<T>(placeholder: string, parse: (text: string) => T, check: (value: unknown) => T) {
   return <const O extends Options<T>>(options: O): Param<T> & O => ({ placeholder, parse, check, ...options })
