@@ -71,8 +71,8 @@ export type Values<P extends Params> = {
   readonly [K in keyof P]: Certain<P[K]> extends true ? ValueOf<P[K]> : ValueOf<P[K]> | undefined
 }
 /**
- * The inputs that a caller gives in code: a value, or its text as on the command line. Mapped from `keyof P`, so
- * that an editor shows the text of each parameter.
+ * The inputs that a caller gives in code: a value, or its text as on the command line. Mapped from `keyof P`,
+ * so that an editor shows the text of each parameter.
  */
 export type Inputs<P extends Params> = {
   readonly [K in keyof P as Required<P[K]> extends true ? K : never]: ValueOf<P[K]> | string

@@ -7,13 +7,7 @@ import { inTurns } from '../api/turns.js'
 import { toNumber, viewOf } from '../protocol/bytes.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { descriptorsMax } from '../protocol/limits.js'
-import type { ReplyMode } from './reply-queue.js'
-
-/** A metadata context that the client selected. */
-export interface MetaContext {
-  readonly id: number
-  readonly name: string
-}
+import type { MetaContext, ReplyMode } from './agreement.js'
 
 /** Longer runs do not fit 32 bits and are cut to this length, a multiple of every block size. */
 const compactRunMax = 0xffff0000

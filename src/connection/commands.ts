@@ -23,18 +23,13 @@ import {
 import { errorName, errorNumber } from '../protocol/errno.js'
 import { copyBytesMax, inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import type { Request } from '../protocol/transmission.js'
-import { blockStatus, decodeStatusPayload, type MetaContext } from './block-status.js'
+import type { Agreement, MetaContext, ReplyMode } from './agreement.js'
+import { blockStatus, decodeStatusPayload } from './block-status.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Gate } from './concurrency.js'
 import type { MemoryShare } from './memory-budget.js'
-import type { ReplyMode, ReplyQueue } from './reply-queue.js'
-import { commandName, type Refusal, refusal, type Terms } from './validate.js'
-
-/** The terms that client and server agreed on in the handshake. */
-export interface Agreement extends Terms {
-  readonly exportName: string
-  readonly contexts: readonly MetaContext[]
-}
+import type { ReplyQueue } from './reply-queue.js'
+import { commandName, type Refusal, refusal } from './validate.js'
 
 /** Totals for one client so far. */
 export interface Counts {
@@ -49,6 +44,17 @@ export interface CommandEvents {
   settled(): void
   /** Code that must not throw threw in the middle of a reply. */
   bug(error: unknown): void
+}
+
+/** What commands work with. */
+export interface CommandParts {
+  readonly agreement: Agreement
+  readonly replies: ReplyQueue
+  readonly pool: BufferPool
+  readonly gate: Gate
+  readonly share: MemoryShare
+  readonly log: Log
+  readonly events: CommandEvents
 }
 
 /** The data of a read, nothing, or the runs of block status for each context. */
@@ -86,15 +92,7 @@ export class Commands {
   /** Reads left that get no memory in the reply buffer, because the device made an earlier one wait. */
   #pooledReads = 0
 
-  constructor(
-    agreement: Agreement,
-    replies: ReplyQueue,
-    pool: BufferPool,
-    gate: Gate,
-    share: MemoryShare,
-    log: Log,
-    events: CommandEvents,
-  ) {
+  constructor({ agreement, replies, pool, gate, share, log, events }: CommandParts) {
     this.#agreement = agreement
     this.#replies = replies
     this.#pool = pool

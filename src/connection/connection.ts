@@ -2,6 +2,7 @@
  * One client: owns the stream, the state and the devices it opened. Every change of state goes through
  * `#enter`.
  */
+
 import type {
   Connection,
   ConnectionInfo,
@@ -14,7 +15,8 @@ import { isA, messageOf, stackOf } from '../api/errors.js'
 import type { Log } from '../api/log.js'
 import { type Call, Running } from '../chain/running.js'
 import { safeController } from '../lib/safe-signal.js'
-import type { Agreement } from './commands.js'
+import type { Agreement } from './agreement.js'
+
 import type { Gate } from './concurrency.js'
 import { Ending, timeoutMsMax } from './ending.js'
 import { Failures } from './failures.js'

@@ -52,11 +52,10 @@ import {
   optionHeaderBytes,
 } from '../protocol/handshake.js'
 import { optionBytesMax, optionDrainBytesMax, optionsMax, stringBytesMax } from '../protocol/limits.js'
-import type { Agreement } from './commands.js'
+import { type Agreement, maximumPayload, type ReplyMode, transmissionFlags } from './agreement.js'
+
 import type { HeldList } from './export-list.js'
 import { contextsOf, matchContexts } from './meta-contexts.js'
-import type { ReplyMode } from './reply-queue.js'
-import { maximumPayload, transmissionFlags } from './validate.js'
 
 /** What the handshake needs from its connection. */
 export interface Session {

@@ -1,7 +1,8 @@
 /** Which metadata contexts a client may select (NBD spec, "Metadata querying"). Pure. */
+
 import type { Device } from '../api/device.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
-import type { MetaContext } from './block-status.js'
+import type { MetaContext } from './agreement.js'
 
 /**
  * Returns the names that match the queries, in the device's order. When selecting, a query is a whole name.

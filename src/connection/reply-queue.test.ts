@@ -4,8 +4,9 @@ import { describe, test } from 'node:test'
 import { zeroes } from '../api/zeroes.js'
 import { copyBytesMax, outputBytes, outputBytesMax } from '../protocol/limits.js'
 import { emptyRequest, type Request } from '../protocol/transmission.js'
+import type { ReplyMode } from './agreement.js'
 import { BufferPool } from './buffer-pool.js'
-import { type ReplyMode, ReplyQueue } from './reply-queue.js'
+import { ReplyQueue } from './reply-queue.js'
 
 /** A socket that takes written data at once, or when the test says so. */
 class Socket extends Duplex {

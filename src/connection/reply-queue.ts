@@ -33,11 +33,9 @@ import {
   type Request,
   simpleReplyBytes,
 } from '../protocol/transmission.js'
+import type { ReplyMode } from './agreement.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Transport } from './transport.js'
-
-/** The kind of replies that the client negotiated. */
-export type ReplyMode = 'simple' | 'structured' | 'extended'
 
 /** The longest header, with the fields that precede data or a message. */
 const headerBytesMax = extendedChunkBytes + 16

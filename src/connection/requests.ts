@@ -3,6 +3,7 @@
  * synchronously. The loop stops at the limits and goes on when there is room. Received bytes are kept in
  * between.
  */
+
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_DISC,
@@ -28,8 +29,9 @@ import {
   type Request,
   requestBytes,
 } from '../protocol/transmission.js'
+import type { Agreement } from './agreement.js'
 import type { BufferPool } from './buffer-pool.js'
-import { type Agreement, type Commands, readBudget } from './commands.js'
+import { type Commands, readBudget } from './commands.js'
 import type { MemoryShare } from './memory-budget.js'
 import { Payload } from './payload.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
@@ -58,6 +60,17 @@ const tailsMax = 2
 
 const noBytes = new Uint8Array(0)
 const shutdown: Refusal = { error: NBD_ESHUTDOWN, message: 'the server is shutting down this connection' }
+
+/** What the requests of one client go through. */
+export interface RequestParts {
+  readonly agreement: Agreement
+  readonly commands: Commands
+  readonly replies: ReplyQueue
+  readonly buffers: ReceiveBuffers
+  readonly pool: BufferPool
+  readonly share: MemoryShare
+  readonly events: RequestEvents
+}
 
 export class Requests {
   readonly #agreement: Agreement
@@ -88,15 +101,7 @@ export class Requests {
   #untilLook = 0
   #stopped = false
 
-  constructor(
-    agreement: Agreement,
-    commands: Commands,
-    replies: ReplyQueue,
-    buffers: ReceiveBuffers,
-    pool: BufferPool,
-    share: MemoryShare,
-    events: RequestEvents,
-  ) {
+  constructor({ agreement, commands, replies, buffers, pool, share, events }: RequestParts) {
     this.#agreement = agreement
     this.#extended = agreement.mode === 'extended'
     this.#commands = commands

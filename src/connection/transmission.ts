@@ -2,12 +2,14 @@
  * The transmission phase of one connection: receives into memory, runs requests, sends replies, and applies
  * backpressure.
  */
+
 import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
 import type { BusyPoll } from '../net/busy-poll.js'
 import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
+import type { Agreement } from './agreement.js'
 import type { BufferPool } from './buffer-pool.js'
-import { type Agreement, Commands, type Counts } from './commands.js'
+import { Commands, type Counts } from './commands.js'
 import type { Gate } from './concurrency.js'
 import { type HangUpWatch, hasHungUp } from './hang-up-watch.js'
 import type { MemoryShare } from './memory-budget.js'
@@ -83,15 +85,19 @@ export class Transmission {
     this.#widen = parts.widen
     this.#events = events
     this.#replies = new ReplyQueue(transport, pool, agreement.mode, () => this.#taken())
-    this.#commands = new Commands(agreement, this.#replies, pool, gate, share, log, {
-      settled: () => this.#settled(),
-      bug: (error) => events.bug(error),
+    const common = { agreement, replies: this.#replies, pool, share }
+    this.#commands = new Commands({
+      ...{ ...common, gate, log },
+      events: { settled: () => this.#settled(), bug: (error) => events.bug(error) },
     })
-    this.#requests = new Requests(agreement, this.#commands, this.#replies, buffers, pool, share, {
-      disconnected: () => events.disconnected(),
-      lost: (why) => events.lost(why),
-      // Go on later: another connection gave the memory back in the middle of its own work.
-      memoryFree: () => process.nextTick(() => this.#memoryFree()),
+    this.#requests = new Requests({
+      ...{ ...common, commands: this.#commands, buffers },
+      events: {
+        disconnected: () => events.disconnected(),
+        lost: (why) => events.lost(why),
+        // Go on later: another connection gave the memory back in the middle of its own work.
+        memoryFree: () => process.nextTick(() => this.#memoryFree()),
+      },
     })
   }
 

@@ -5,14 +5,8 @@ import { complete } from '../chain/complete.js'
 import { Running } from '../chain/running.js'
 import * as nbd from '../protocol/constants.js'
 import { emptyRequest, type Request } from '../protocol/transmission.js'
-import {
-  commandName,
-  maximumPayload,
-  payloadBytes,
-  refusal,
-  type Terms,
-  transmissionFlags,
-} from './validate.js'
+import { maximumPayload, type Terms, transmissionFlags } from './agreement.js'
+import { commandName, payloadBytes, refusal } from './validate.js'
 
 const MiB = 2 ** 20
 const size = 200 * MiB

@@ -1,5 +1,4 @@
 /** Which requests an export takes (NBD spec, "Command flags", "Request types", "Error values"). Pure. */
-import type { Device } from '../api/device.js'
 import {
   NBD_CMD_BLOCK_STATUS,
   NBD_CMD_CACHE,
@@ -19,58 +18,9 @@ import {
   NBD_ENOSPC,
   NBD_EOVERFLOW,
   NBD_EPERM,
-  NBD_FLAG_BLOCK_STATUS_PAYLOAD,
-  NBD_FLAG_CAN_MULTI_CONN,
-  NBD_FLAG_HAS_FLAGS,
-  NBD_FLAG_READ_ONLY,
-  NBD_FLAG_ROTATIONAL,
-  NBD_FLAG_SEND_CACHE,
-  NBD_FLAG_SEND_DF,
-  NBD_FLAG_SEND_FAST_ZERO,
-  NBD_FLAG_SEND_FLUSH,
-  NBD_FLAG_SEND_FUA,
-  NBD_FLAG_SEND_TRIM,
-  NBD_FLAG_SEND_WRITE_ZEROES,
 } from '../protocol/constants.js'
-import { payloadBytesMax } from '../protocol/limits.js'
 import type { Request } from '../protocol/transmission.js'
-import type { ReplyMode } from './reply-queue.js'
-
-/** The terms agreed in the handshake by which requests are validated. */
-export interface Terms {
-  readonly device: Device
-  readonly readOnly: boolean
-  readonly mode: ReplyMode
-  /** False where the layers want one client at a time: multi-conn is then not offered. */
-  readonly severalClients?: boolean
-  /** Metadata contexts that the client selected. */
-  readonly contextCount: number
-}
-
-/** Transmission flags of an export (NBD spec, "Transmission flags"). */
-export function transmissionFlags({
-  device: { can, rotational },
-  readOnly,
-  mode,
-  contextCount,
-  severalClients = true,
-}: Terms): number {
-  let flags = NBD_FLAG_HAS_FLAGS
-  if (readOnly) flags |= NBD_FLAG_READ_ONLY
-  else {
-    if (can.trim) flags |= NBD_FLAG_SEND_TRIM
-    if (can.zero !== 'none') flags |= NBD_FLAG_SEND_WRITE_ZEROES
-    if (can.zero !== 'none' && can.fastZero) flags |= NBD_FLAG_SEND_FAST_ZERO
-    if (can.fua !== 'none') flags |= NBD_FLAG_SEND_FUA
-  }
-  if (can.flush) flags |= NBD_FLAG_SEND_FLUSH
-  if (rotational) flags |= NBD_FLAG_ROTATIONAL
-  if (mode !== 'simple') flags |= NBD_FLAG_SEND_DF
-  if (can.multiConn && severalClients) flags |= NBD_FLAG_CAN_MULTI_CONN
-  if (can.cache !== 'none') flags |= NBD_FLAG_SEND_CACHE
-  if (mode === 'extended' && contextCount > 0) flags |= NBD_FLAG_BLOCK_STATUS_PAYLOAD
-  return flags
-}
+import { maximumPayload, type ReplyMode, type Terms } from './agreement.js'
 
 /** Why a request is refused: an NBD error and a message for a person. */
 export interface Refusal {
@@ -132,11 +82,6 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
     }
   }
   return undefined
-}
-
-/** The longest READ or WRITE that an export takes, in bytes. */
-export function maximumPayload(device: Device): number {
-  return Math.min(payloadBytesMax, device.blockSize.maximum)
 }
 
 function allowedFlags(type: number, { device: { can }, readOnly, mode }: Terms): number {
