@@ -1,6 +1,7 @@
 /**
- * Shows the text of each parameter where an editor completes `memory({ … })`: puts the `doc` of a parameter above
- * the parameter, in the declarations of plugins and filters that the compiler wrote. Run after the compiler.
+ * Shows the text of each parameter where an editor completes `memory({ … })`: puts the `doc` of a parameter
+ * above the parameter, in the declarations of plugins and filters that the compiler wrote. Run after the
+ * compiler.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

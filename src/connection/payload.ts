@@ -32,11 +32,6 @@ export class Payload {
     this.#wake = wake
   }
 
-  /** True from `begin` until `take` or `abandon`. */
-  get isOpen(): boolean {
-    return this.#bytes !== undefined
-  }
-
   /** Bytes that have not arrived. */
   get missingBytes(): number {
     return this.#bytes === undefined ? 0 : this.#length - this.#filled

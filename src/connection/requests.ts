@@ -72,6 +72,12 @@ export interface RequestParts {
   readonly events: RequestEvents
 }
 
+/**
+ * What the parser is at: a header, the payload of a request, the payload of a refused request, a request that
+ * waits for memory, or the end.
+ */
+type State = 'header' | 'payload' | 'discard' | 'parked' | 'stopped'
+
 export class Requests {
   readonly #agreement: Agreement
   readonly #extended: boolean
@@ -93,13 +99,11 @@ export class Requests {
   /** In the order received. More may arrive after reading was told to stop. */
   #tails: Tail[] = []
   #refuseAll = false
-  /** The current request, or the rest of its payload, waits for memory. */
-  #parked = false
   /** This client's turn is over: other clients come first. */
   #tired = false
   #turnEndsAt = 0
   #untilLook = 0
-  #stopped = false
+  #state: State = 'header'
 
   constructor({ agreement, commands, replies, buffers, pool, share, events }: RequestParts) {
     this.#agreement = agreement
@@ -117,13 +121,13 @@ export class Requests {
    * here, the client died.
    */
   get starved(): boolean {
-    const inMidst = this.#headLength > 0 || this.#skip > 0 || this.#payload.missingBytes > 0
+    const inMidst = this.#headLength > 0 || this.#state === 'discard' || this.#payload.missingBytes > 0
     return this.#tails.length === 0 && inMidst
   }
 
   /** True when nothing received waits to be handled. Discarding a payload does not count as pending work. */
   get idle(): boolean {
-    return this.#tails.length === 0 && !this.#payload.isOpen && !this.#parked
+    return this.#tails.length === 0 && this.#state !== 'payload' && this.#state !== 'parked'
   }
 
   /** From now on every request but DISC fails with ESHUTDOWN and reaches no layer. */
@@ -133,7 +137,7 @@ export class Requests {
 
   /** Handles nothing more. */
   stop(): void {
-    this.#stopped = true
+    this.#state = 'stopped'
     this.#tails = []
     // The buffers stay with the socket, which may still receive into them.
     this.#share.cancel()
@@ -153,7 +157,7 @@ export class Requests {
 
   /** Memory that the next bytes should be received into, where they belong to a large payload. */
   place(): Uint8Array | undefined {
-    return this.#stopped ? undefined : this.#payload.place()
+    return this.#state === 'payload' ? this.#payload.place() : undefined
   }
 
   /** True when everything received was handled and more may be received. */
@@ -206,7 +210,15 @@ export class Requests {
 
   /** True when the next request has to wait. */
   get #full(): boolean {
-    return this.#parked || this.#payload.waits || this.#tired || this.#busy
+    return this.#state === 'parked' || this.#payload.waits || this.#tired || this.#busy
+  }
+
+  get #isParked(): boolean {
+    return this.#state === 'parked'
+  }
+
+  get #isStopped(): boolean {
+    return this.#state === 'stopped'
   }
 
   get #busy(): boolean {
@@ -218,8 +230,8 @@ export class Requests {
     const headerBytes = this.#extended ? extendedRequestBytes : requestBytes
     let at = from
     let batchBytes = batchBytesFirst
-    while (!this.#stopped) {
-      if (this.#payload.isOpen) {
+    while (this.#state !== 'stopped') {
+      if (this.#state === 'payload') {
         if (this.#payload.waits && this.#refuseAll) {
           this.#abandonPayload()
           continue
@@ -228,15 +240,17 @@ export class Requests {
         at += this.#payload.fill(buffer.bytes, at, end)
         if (this.#payload.missingBytes > 0 || this.#full) break
         this.#runPayload()
-      } else if (this.#skip > 0) {
+      } else if (this.#state === 'discard') {
         const skipped = Math.min(this.#skip, end - at)
         this.#skip -= skipped
         at += skipped
         if (this.#skip > 0) break
+        this.#state = 'header'
         this.#commands.refuse(this.#request, this.#refused)
-      } else if (this.#parked) {
-        if (!this.#busy) at = this.#begin(buffer, at, end)
-        if (this.#parked) break
+      } else if (this.#state === 'parked') {
+        if (this.#busy) break
+        at = this.#begin(buffer, at, end)
+        if (this.#isParked) break
       } else if (at === end || this.#full) break
       else if (this.#headLength > 0 || end - at < headerBytes) {
         const taken = Math.min(headerBytes - this.#headLength, end - at)
@@ -254,7 +268,7 @@ export class Requests {
         batchBytes = Math.min(2 * batchBytes, batchBytesMax)
       }
     }
-    if (at < end && !this.#stopped) this.#keep(buffer, at, end)
+    if (at < end && !this.#isStopped) this.#keep(buffer, at, end)
   }
 
   /** Ends the turn when its time is over. The clock of a turn starts at the first call. */
@@ -280,7 +294,7 @@ export class Requests {
       return end
     }
     if (request.type === NBD_CMD_DISC) {
-      this.#stopped = true
+      this.#state = 'stopped'
       this.#events.disconnected()
       return end
     }
@@ -294,7 +308,7 @@ export class Requests {
   #begin(buffer: ReceiveBuffer, at: number, end: number): number {
     const request = this.#request
     const payload = payloadBytes(request, this.#agreement.mode)
-    this.#parked = false
+    this.#state = 'header'
     const refused = this.#refuse(request, payload)
     if (refused) {
       this.#share.cancel()
@@ -303,14 +317,13 @@ export class Requests {
         return end
       }
       // Clients take no reply to a request that they are still sending.
-      this.#refused = refused
-      this.#skip = payload
       if (payload === 0) this.#commands.refuse(request, refused)
+      else this.#discard(refused, payload)
       return at
     }
     const bytes = readBudget(request)
     if (bytes > 0 && !this.#share.reserve(bytes, this.#wake)) {
-      this.#parked = true
+      this.#state = 'parked'
       return at
     }
     if (payload === 0) {
@@ -344,16 +357,24 @@ export class Requests {
   /** Finds memory for a payload of which `missing` bytes are still to come. */
   #expect(request: Request, payload: number, missing: number): void {
     const isLarge = request.type === NBD_CMD_WRITE && missing >= receiveIntoPlaceBytes
+    this.#state = 'payload'
     this.#payload.begin(payload, isLarge ? this.#commands.window(request) : undefined)
   }
 
   /** Discards the rest of a payload that no layer has seen. */
   #abandonPayload(): void {
-    this.#refused = shutdown
-    this.#skip = this.#payload.abandon()
+    this.#discard(shutdown, this.#payload.abandon())
+  }
+
+  /** Passes over so many bytes, then refuses the request that they belong to. */
+  #discard(refused: Refusal, bytes: number): void {
+    this.#state = 'discard'
+    this.#refused = refused
+    this.#skip = bytes
   }
 
   #runPayload(): void {
+    this.#state = 'header'
     const { bytes, release } = this.#payload.take()
     // Nothing will be written to the lent memory.
     if (this.#refuseAll) this.#commands.abandon()
