@@ -23,6 +23,7 @@ test('descriptors that run out are told of once, and again when they have been t
   t.mock.timers.tick(1000)
   assert.equal(one.told.length, 0, 'nobody had one of the last')
   one.made.given(99)
+  assert.equal(one.told.length, 1, 'a client with one of the last makes us look at once')
   t.mock.timers.tick(1000)
   one.made.happened()
   t.mock.timers.tick(1000)

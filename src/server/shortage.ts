@@ -35,7 +35,10 @@ export class Shortage {
 
   /** Reports the descriptor that a client got. */
   given(fd: number | undefined): void {
-    if (fd !== undefined && fd >= this.#descriptors.limit - few) this.#watch()
+    if (fd === undefined || fd < this.#descriptors.limit - few) return
+    this.#watch()
+    // At once, too: descriptors that other parts of the program use for a moment may be back by the next look.
+    this.#look()
   }
 
   /** Reports that there was no descriptor left. */
