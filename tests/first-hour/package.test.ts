@@ -72,7 +72,7 @@ describe('package.json', () => {
   })
 
   it('marks as free of side effects all but the program, whose files run when they are loaded', () => {
-    assert.deepEqual(manifest.sideEffects, ['./dist/src/cli/*.js'])
+    assert.deepEqual(manifest.sideEffects, ['./dist/src/cli/**/*.js'])
   })
 
   it('names a program that can be executed', () => {
