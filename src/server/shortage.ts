@@ -37,7 +37,7 @@ export class Shortage {
   given(fd: number | undefined): void {
     if (fd === undefined || fd < this.#descriptors.limit - few) return
     this.#watch()
-    // At once, too: descriptors that other parts of the program use for a moment may be back by the next look.
+    // At once, too: descriptors that the program uses for a moment may be back by the next look.
     this.#look()
   }
 
