@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const dist = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist', 'src')
-for (const kind of ['plugins', 'filters'])
+for (const kind of ['plugins', 'filters'].filter((name) => existsSync(join(dist, name))))
   for (const name of readdirSync(join(dist, kind))) {
     const module = join(dist, kind, name, name)
     if (existsSync(`${module}.d.ts`)) await document(`${module}.d.ts`, `${module}.js`)
