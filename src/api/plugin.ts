@@ -223,7 +223,7 @@ function checkDefinition(kind: string, definition: unknown): void {
   const define = kind === 'plugin' ? 'definePlugin' : 'defineFilter'
   if (typeof definition !== 'object' || definition === null)
     throw new ConfigError(
-      `${define} was given ${describe(definition)}: give it { name, description, params, setup }`,
+      `${define} was given ${typeText(definition)}: give it { name, description, params, setup }`,
     )
   const { name, description, params, setup } = definition as Readonly<Record<string, unknown>>
   if (typeof name !== 'string' || name === '')
@@ -240,6 +240,6 @@ function checkDefinition(kind: string, definition: unknown): void {
   if (unknown) throw new ConfigError(`${name}: ${define}: ${unknown}`)
 }
 
-function describe(value: unknown): string {
+function typeText(value: unknown): string {
   return value === null ? 'null' : value === undefined ? 'nothing' : `a ${typeof value}`
 }

@@ -205,7 +205,7 @@ export class Commands {
     this.counts.requests++
     this.#release(request, false)
     if (this.#muted) return
-    const number = toldAs(errorNumber(error), request, this.#agreement.mode)
+    const number = wireError(errorNumber(error), request, this.#agreement.mode)
     const what = `${commandName(request.type)} ${request.length} at ${request.offset}`
     this.#log.error(failureOf(error, this.#log.debugging, what, `: ${errorName(number)}`))
     this.#replies.error(request, number, clientMessageOf(error))
@@ -249,7 +249,7 @@ export class Commands {
     try {
       const data = device.read(offset, length, this.#place)
       // The device keeps filling this memory while other replies are queued. The reads that follow get none.
-      if (isPromise(data) && this.#replies.leave()) this.#pooledReads = pooledReadsMax
+      if (isPromise(data) && this.#replies.detach()) this.#pooledReads = pooledReadsMax
       return data
     } finally {
       this.#placing = false
@@ -257,7 +257,7 @@ export class Commands {
   }
 
   #place: Alloc = (length, content) => {
-    const place = this.#placing && length <= copyBytesMax ? this.#replies.place(length) : undefined
+    const place = this.#placing && length <= copyBytesMax ? this.#replies.reserve(length) : undefined
     if (place === undefined) return this.#pool.lend(length, content)
     return content === 'uninitialized' ? place : place.fill(0)
   }
@@ -336,7 +336,7 @@ export class Commands {
 const failed = Symbol('failed')
 
 /** Maps two errors to EINVAL unless the client's request allows them ("Error values"). */
-function toldAs(error: number, { type, flags }: Request, mode: ReplyMode): number {
+function wireError(error: number, { type, flags }: Request, mode: ReplyMode): number {
   if (error === NBD_ENOTSUP && !(type === NBD_CMD_WRITE_ZEROES && flags & NBD_CMD_FLAG_FAST_ZERO))
     return NBD_EINVAL
   if (error === NBD_EOVERFLOW && !(type === NBD_CMD_READ && mode !== 'simple')) return NBD_EINVAL

@@ -23,10 +23,10 @@ import { Failures } from './failures.js'
 import { type Session, shakeHands } from './handshake.js'
 import { HandshakeStream } from './handshake-stream.js'
 import { hasHungUp } from './hang-up-watch.js'
-import type { Host, PeerOf } from './host.js'
 import { MemoryShare } from './memory-budget.js'
 import { OpenExport } from './open-export.js'
 import { ReceiveBuffers } from './receive-buffer.js'
+import type { PeerOf, ServerResources } from './server-resources.js'
 import { move } from './states.js'
 import { Transmission } from './transmission.js'
 import type { Connect, Receiver, Transport } from './transport.js'
@@ -48,7 +48,7 @@ export class ClientConnection implements Connection {
   readonly since = new Date()
   /** Resolves when the callbacks have settled, the devices are closed, and the stream is gone. */
   readonly closed: Promise<void>
-  readonly #host: Host
+  readonly #resources: ServerResources
   readonly #log: Log
   readonly #gate: Gate
   readonly #transport: Transport
@@ -82,19 +82,19 @@ export class ClientConnection implements Connection {
   /** Called when the connection is closed and no callback is running. */
   #onSettled = () => {}
 
-  constructor(id: number, connect: Connect, peerOf: PeerOf, host: Host) {
+  constructor(id: number, connect: Connect, peerOf: PeerOf, resources: ServerResources) {
     this.id = id
-    this.#host = host
+    this.#resources = resources
     this.#peerOf = peerOf
-    this.#log = host.log.child(`client ${id}`)
+    this.#log = resources.log.child(`client ${id}`)
     this.#failures = new Failures(this.#log, () => this.#isClosed)
-    this.#gate = host.gate()
-    this.#buffers = new ReceiveBuffers(host.pool)
+    this.#gate = resources.gate()
+    this.#buffers = new ReceiveBuffers(resources.pool)
     this.#export = new OpenExport({
-      links: host.links,
+      links: resources.links,
       gate: this.#gate,
       running: this.#running,
-      request: (exportName) => ({ exportName, readOnly: host.readOnly, tls: false, connection: this }),
+      request: (exportName) => ({ exportName, readOnly: resources.readOnly, tls: false, connection: this }),
     })
     const receiver: Receiver = {
       buffer: () => this.#phase?.memory() ?? this.#buffers.current.bytes,
@@ -106,8 +106,8 @@ export class ClientConnection implements Connection {
       this.#onStreamGone = resolve
     })
     this.#transport = connect(receiver)
-    this.#handshake = new HandshakeStream(this.#transport, host.untaken, host.busyPoll)
-    this.#share = new MemoryShare(host.budget, {
+    this.#handshake = new HandshakeStream(this.#transport, resources.untaken, resources.busyPoll)
+    this.#share = new MemoryShare(resources.budget, {
       movedBytes: () => this.#phase?.movedBytes ?? 0,
       stalled: () => this.#phase?.waitsForClient && this.drop('others wait for memory, and it is too slow'),
     })
@@ -126,7 +126,7 @@ export class ClientConnection implements Connection {
     return this.#export.name
   }
   get readOnly(): boolean {
-    return this.#host.readOnly
+    return this.#resources.readOnly
   }
   get tls(): boolean {
     return false
@@ -239,11 +239,11 @@ export class ClientConnection implements Connection {
 
   /** Runs from the first callback to the transmission phase. Never rejects: an error ends the connection. */
   async #open(): Promise<void> {
-    const { handshakeTimeoutMs } = this.#host.settings
+    const { handshakeTimeoutMs } = this.#resources.settings
     const limited = handshakeTimeoutMs > 0 && handshakeTimeoutMs <= timeoutMsMax
     if (limited) this.#handshakeTimer = setTimeout(() => this.#timedOut(), handshakeTimeoutMs)
     try {
-      for (const { name, instance } of this.#host.links)
+      for (const { name, instance } of this.#resources.links)
         if (instance.accept && !this.#isClosed)
           await this.#running.watch(
             name,
@@ -264,20 +264,20 @@ export class ClientConnection implements Connection {
   }
 
   #timedOut(): void {
-    const { handshakeTimeoutMs } = this.#host.settings
+    const { handshakeTimeoutMs } = this.#resources.settings
     this.#log.error(`the handshake took longer than ${handshakeTimeoutMs} ms`)
     this.drop('handshake timeout')
   }
 
   #session(): Session {
     return {
-      settings: this.#host.settings,
-      readOnly: this.#host.readOnly,
+      settings: this.#resources.settings,
+      readOnly: this.#resources.readOnly,
       draining: () => this.#softened,
       take: (length) => this.#handshake.take(length),
       send: (bytes) => this.#handshake.send(bytes),
       turn: async () => {
-        await this.#host.turns.next(this)
+        await this.#resources.turns.next(this)
         if (this.#isClosed) throw clientGone
       },
       greeted: () => {
@@ -291,7 +291,7 @@ export class ClientConnection implements Connection {
       exports: () =>
         this.#failures
           .noted('the exports cannot be listed', this.#export.list())
-          .then((exports) => this.#host.lists.hold(exports)),
+          .then((exports) => this.#resources.lists.hold(exports)),
       // The export is open, so failing to name it is no reason for an error.
       canonicalName: async (name) =>
         name ||
@@ -312,7 +312,7 @@ export class ClientConnection implements Connection {
 
   #begin(agreement: Agreement): void {
     clearTimeout(this.#handshakeTimer)
-    const { pool, busyPoll, hangUps, widen } = this.#host
+    const { pool, busyPoll, hangUps, widen } = this.#resources
     this.#phase = new Transmission({
       agreement,
       pool,
@@ -361,7 +361,7 @@ export class ClientConnection implements Connection {
     // A client that has closed both directions takes no replies.
     if (!this.#phase || this.#phase.starved || hasHungUp(stream)) this.drop('the client left')
     else {
-      this.#host.hangUps.begin(stream, () => this.drop('the client is gone'))
+      this.#resources.hangUps.begin(stream, () => this.drop('the client is gone'))
       this.#endWhenIdle()
       // The client may have vanished, or may still read. Callbacks that sleep for it go on at once, unless it
       // said goodbye: then they finish their sleep.

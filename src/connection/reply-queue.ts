@@ -54,7 +54,7 @@ export class ReplyQueue {
   #start = 0
   #end = 0
   /** Space for the data of the next reply, which a device may fill. */
-  #placed: Uint8Array | undefined
+  #reserved: Uint8Array | undefined
   /** Sealed parts of this batch, in order. */
   #parts: Uint8Array[] = []
   #batchBytes = 0
@@ -106,24 +106,24 @@ export class ReplyQueue {
   /**
    * Reserves space for the data of a READ inside its reply. Data filled in there, and passed to `data` as the
    * same view, need not be copied. `length` is at most `copyBytesMax`. Returns undefined while another
-   * reservation is open. The space is valid until the next call of `data`, `error` or `leave`.
+   * reservation is open. The space is valid until the next call of `data`, `error` or `detach`.
    */
-  place(length: number): Uint8Array | undefined {
-    if (this.#placed !== undefined) return undefined
+  reserve(length: number): Uint8Array | undefined {
+    if (this.#reserved !== undefined) return undefined
     this.#room(headerBytesMax + length)
     const at = this.#end + (this.#mode === 'simple' ? simpleReplyBytes : this.#chunkBytes + 8)
-    this.#placed = this.#output?.subarray(at, at + length)
-    return this.#placed
+    this.#reserved = this.#output?.subarray(at, at + length)
+    return this.#reserved
   }
 
   /**
    * Detaches reserved reply space that an async device still fills. Returns false where none was reserved.
    */
-  leave(): boolean {
-    if (this.#placed === undefined) return false
+  detach(): boolean {
+    if (this.#reserved === undefined) return false
     this.#seal()
     this.#output = undefined
-    this.#placed = undefined
+    this.#reserved = undefined
     return true
   }
 
@@ -140,7 +140,7 @@ export class ReplyQueue {
 
   /** Queues an error, with its message where the client can take one. */
   error(request: Request, error: number, message: string): void {
-    this.#placed = undefined
+    this.#reserved = undefined
     if (this.#mode === 'simple') {
       this.#room(simpleReplyBytes)
       this.#simple(request, error)
@@ -159,8 +159,8 @@ export class ReplyQueue {
   data(request: Request, data: Data): boolean {
     const held = this.#batchHeld.length
     // The data may be built on the reserved space that the reply would overwrite.
-    const place = data === this.#placed ? undefined : this.#output
-    if (place !== undefined && this.leave()) this.#batchHeld.push(place)
+    const place = data === this.#reserved ? undefined : this.#output
+    if (place !== undefined && this.detach()) this.#batchHeld.push(place)
     this.#data(request, data)
     return this.#batchHeld.length > held
   }
@@ -313,8 +313,8 @@ export class ReplyQueue {
 
   /** Queues bytes. Returns true where they were copied. `lent` means that they lie in pool memory. */
   #part(part: Uint8Array, lent: boolean): boolean {
-    if (part === this.#placed) {
-      this.#placed = undefined
+    if (part === this.#reserved) {
+      this.#reserved = undefined
       this.#advance(this.#end + part.length)
       return true
     }

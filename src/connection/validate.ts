@@ -49,15 +49,15 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
   if (type > NBD_CMD_BLOCK_STATUS || type === NBD_CMD_DISC) return invalid(`${commandName(type)}`)
   const writes = type === NBD_CMD_WRITE || type === NBD_CMD_TRIM || type === NBD_CMD_WRITE_ZEROES
   if (writes && readOnly)
-    return { error: NBD_EPERM, message: `${describe(request)}: the export is read-only` }
+    return { error: NBD_EPERM, message: `${requestText(request)}: the export is read-only` }
   if (flags & ~allowedFlags(type, terms))
-    return invalid(`${describe(request)}: flags 0x${flags.toString(16)} not taken`)
+    return invalid(`${requestText(request)}: flags 0x${flags.toString(16)} not taken`)
 
   if (type === NBD_CMD_FLUSH) {
     if (!can.flush) return unsupported(request)
     return offset === 0 && length === 0
       ? undefined
-      : invalid(`${describe(request)}: expected offset and length 0`)
+      : invalid(`${requestText(request)}: expected offset and length 0`)
   }
 
   if (type === NBD_CMD_TRIM && !can.trim) return unsupported(request)
@@ -66,19 +66,19 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
   if (type === NBD_CMD_BLOCK_STATUS && terms.contextCount === 0)
     return invalid('block status without a metadata context negotiated')
 
-  if (length === 0) return invalid(`${describe(request)}: a length of zero`)
+  if (length === 0) return invalid(`${requestText(request)}: a length of zero`)
   if (offset + length > size) {
     const error = type === NBD_CMD_WRITE || type === NBD_CMD_WRITE_ZEROES ? NBD_ENOSPC : NBD_EINVAL
-    return { error, message: `${describe(request)}: beyond the end (${size})` }
+    return { error, message: `${requestText(request)}: beyond the end (${size})` }
   }
   if (blockSize.minimum > 1 && (offset % blockSize.minimum !== 0 || length % blockSize.minimum !== 0))
-    return invalid(`${describe(request)}: not aligned to the minimum block size, ${blockSize.minimum}`)
+    return invalid(`${requestText(request)}: not aligned to the minimum block size, ${blockSize.minimum}`)
   if (type === NBD_CMD_READ || type === NBD_CMD_WRITE) {
     const maximum = maximumPayload(device)
     if (length > maximum) {
       // Only a client that knows structured replies expects EOVERFLOW ("Structured replies" of NBD_CMD_READ).
       const error = type === NBD_CMD_READ && terms.mode !== 'simple' ? NBD_EOVERFLOW : NBD_EINVAL
-      return { error, message: `${describe(request)}: the longest is ${maximum} bytes` }
+      return { error, message: `${requestText(request)}: the longest is ${maximum} bytes` }
     }
   }
   return undefined
@@ -101,7 +101,7 @@ function allowedFlags(type: number, { device: { can }, readOnly, mode }: Terms):
   }
 }
 
-function describe({ type, length, offsetHigh, offsetLow }: Request): string {
+function requestText({ type, length, offsetHigh, offsetLow }: Request): string {
   return `${commandName(type)} ${length} at ${BigInt(offsetHigh) * 2n ** 32n + BigInt(offsetLow)}`
 }
 
@@ -110,5 +110,5 @@ function invalid(message: string): Refusal {
 }
 
 function unsupported(request: Request): Refusal {
-  return invalid(`${describe(request)}: the export does not support it`)
+  return invalid(`${requestText(request)}: the export does not support it`)
 }

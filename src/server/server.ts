@@ -22,8 +22,8 @@ import { timeoutMsMax } from '../connection/ending.js'
 import { ListBudget } from '../connection/export-list.js'
 import { HandshakeTurns } from '../connection/handshake-turns.js'
 import { HangUpWatch } from '../connection/hang-up-watch.js'
-import type { Host, PeerOf } from '../connection/host.js'
 import { MemoryBudget } from '../connection/memory-budget.js'
+import type { PeerOf, ServerResources } from '../connection/server-resources.js'
 import { type Connect, overAccepted, overDescriptor, overStream } from '../connection/transport.js'
 import { safeLog } from '../lib/safe-log.js'
 import { safeController } from '../lib/safe-signal.js'
@@ -64,7 +64,7 @@ class NbdServer implements Server {
   readonly #addresses: ListenTarget[] = []
   #state: ServerState = 'created'
   #chain: Chain | undefined
-  #host: Host | undefined
+  #resources: ServerResources | undefined
   #ready: Promise<void> | undefined
   /** Admits one connection after the other, for layers that serialize connections. */
   #turns: Gate | undefined
@@ -192,7 +192,7 @@ class NbdServer implements Server {
     } finally {
       this.#giveUpSetUp = undefined
     }
-    this.#host = this.#makeHost(this.#chain)
+    this.#resources = this.#makeResources(this.#chain)
   }
 
   /** Refuses concurrency that needs one thread: threads do not wait for each other. */
@@ -202,7 +202,7 @@ class NbdServer implements Server {
       throw new ConfigError(`a concurrency of ${concurrency} cannot be kept by several threads`)
   }
 
-  #makeHost({ links, concurrency }: Chain): Host {
+  #makeResources({ links, concurrency }: Chain): ServerResources {
     const { readOnly = false, threads = inFlightMax } = this.#options
     const { oldstyle = false, maskHandshake = 0xffff, handshakeTimeoutMs = 0 } = this.#options
     const { structuredReplies = true, metaContexts = true, busyPollUs = defaultBusyPollUs } = this.#options
@@ -233,8 +233,8 @@ class NbdServer implements Server {
   }
 
   async #accept(connect: Connect, peer: PeerOf): Promise<ClientConnection | undefined> {
-    const host = this.#host
-    if (host === undefined || this.#stopping) {
+    const resources = this.#resources
+    if (resources === undefined || this.#stopping) {
       refuse(connect)
       return undefined
     }
@@ -247,7 +247,7 @@ class NbdServer implements Server {
       }
       this.#turns.enter()
     }
-    const connection = new ClientConnection(this.#nextId++, connect, peer, host)
+    const connection = new ClientConnection(this.#nextId++, connect, peer, resources)
     this.#connections.add(connection)
     void connection.closed.then(() => {
       this.#connections.delete(connection)
@@ -315,7 +315,7 @@ class NbdServer implements Server {
   #stuckError(): StuckError {
     const calls = [...this.#connections].map((connection) => connection.stuck())
     const call = [...calls, this.#running.stuck()].find((stuck) => stuck !== undefined)
-    const error = new StuckError(call ? describe(call) : 'a connection does not end')
+    const error = new StuckError(call ? stuckText(call) : 'a connection does not end')
     this.#log.error(error.message)
     return error
   }
@@ -355,7 +355,7 @@ function refuse(connect: Connect): void {
   connect(ignore).stream.destroy()
 }
 
-function describe({ layer, operation, since }: Call): string {
+function stuckText({ layer, operation, since }: Call): string {
   const seconds = ((performance.now() - since) / 1000).toFixed(1)
   return `${layer}: ${operation} was called ${seconds} s ago and has not ended: the server stops without it`
 }

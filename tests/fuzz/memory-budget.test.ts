@@ -13,8 +13,8 @@ import { ClientConnection } from '../../src/connection/connection.js'
 import { ListBudget } from '../../src/connection/export-list.js'
 import { HandshakeTurns } from '../../src/connection/handshake-turns.js'
 import { HangUpWatch } from '../../src/connection/hang-up-watch.js'
-import type { Host } from '../../src/connection/host.js'
 import { MemoryBudget } from '../../src/connection/memory-budget.js'
+import type { ServerResources } from '../../src/connection/server-resources.js'
 import { overStream } from '../../src/connection/transport.js'
 import { BusyPoll } from '../../src/net/busy-poll.js'
 import { NBD_CMD_READ, NBD_CMD_WRITE } from '../../src/protocol/constants.js'
@@ -89,7 +89,7 @@ async function live(client: RawClient, random: Random): Promise<void> {
 async function run(seed: number): Promise<void> {
   const random = seeded(seed)
   const budget = new MemoryBudget({ limitBytes, shareBytesMax: random.pick([0, 150_000, limitBytes]) })
-  const host: Host = {
+  const host: ServerResources = {
     links: [{ name: 'disk', instance: { open: () => disk(random) }, log: silentLog }],
     readOnly: false,
     settings: {

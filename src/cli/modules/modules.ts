@@ -136,7 +136,7 @@ function check<K extends Kind>(kind: K, word: string, path: string, module: unkn
       throw new ConfigError(`${word} is a ${found.kind}, not a ${kind}${usage(found.kind, word)} (${path})`)
   }
   throw new ConfigError(
-    `${kind} ${word}: expected "export default ${wanted}({…})" in ${path}, found ${describe(found)}`,
+    `${kind} ${word}: expected "export default ${wanted}({…})" in ${path}, found ${kindOf(found)}`,
   )
 }
 
@@ -150,7 +150,7 @@ function defaultIn(module: unknown): unknown {
   return (module as { readonly default?: unknown }).default
 }
 
-function describe(found: unknown): string {
+function kindOf(found: unknown): string {
   if (found === undefined) return 'no default export'
   if (found === null) return 'a default export of null'
   if (typeof found === 'object' && 'kind' in found && 'inputs' in found)

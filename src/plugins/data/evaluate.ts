@@ -1,14 +1,14 @@
 /** Evaluates a tree of expressions to bytes. Reads files and runs scripts. */
 import { type Blob, bytes, repeat, sequence, slice } from './blob.js'
 import type { Item, MoveItem, Node } from './parse.js'
-import { errorAt, type Place } from './place.js'
+import { errorAt, type Position } from './position.js'
 import { readFileStart, readScriptStart } from './sources.js'
 
 /**
  * The bytes of an expression. Any number of bytes after the first `wanted` may be missing, so that reading an
  * endless file ends.
  *
- * @throws ConfigError with the place of the error: a slice beyond its expression, a file that does not exist.
+ * @throws ConfigError with the position of the error: a slice beyond its expression, a file that does not exist.
  */
 export function evaluate(root: Node, wanted: number): Promise<Blob> {
   return new Evaluation().node(root, wanted)
@@ -30,14 +30,14 @@ class Evaluation {
   async #evaluate(node: Exclude<Node, { kind: 'bytes' }>, wanted: number): Promise<Blob> {
     switch (node.kind) {
       case 'file':
-        return readFileStart(node.path, wanted, node.place)
+        return readFileStart(node.path, wanted, node.position)
       case 'script':
-        return readScriptStart(node.script, wanted, node.place)
+        return readScriptStart(node.script, wanted, node.position)
       case 'group':
         return this.#group(node.items)
       case 'repeat': {
         const blob = await this.node(node.node, node.count === 0 ? 0 : wanted)
-        inReach(blob.length * node.count, node.place)
+        inReach(blob.length * node.count, node.position)
         return repeat(blob, node.count)
       }
       case 'slice':
@@ -49,13 +49,13 @@ class Evaluation {
     const parts: { at: number; blob: Blob }[] = []
     let [at, length] = [0, 0]
     for (const item of items) {
-      if (item.kind === 'move') at = inReach(moved(item, at), item.place)
+      if (item.kind === 'move') at = inReach(moved(item, at), item.position)
       else {
         // Most items of a long text are bytes, and need no turn of the event loop each.
         const blob =
           item.kind === 'bytes' ? bytes(item.bytes) : await this.node(item, Number.POSITIVE_INFINITY)
         if (blob.length > 0) parts.push({ at, blob })
-        at = inReach(at + blob.length, item.place)
+        at = inReach(at + blob.length, item.position)
       }
       length = Math.max(length, at)
     }
@@ -63,8 +63,8 @@ class Evaluation {
   }
 
   async #slice(node: Extract<Node, { kind: 'slice' }>, wanted: number): Promise<Blob> {
-    const { from, to = Number.POSITIVE_INFINITY, place } = node
-    if (from > to) throw errorAt(place, `it ends at ${to}, before it begins`)
+    const { from, to = Number.POSITIVE_INFINITY, position } = node
+    if (from > to) throw errorAt(position, `it ends at ${to}, before it begins`)
     const blob = await this.node(node.node, Math.min(to, from + wanted))
     const { length } = blob
     // The lengths of files and scripts need not be known in advance.
@@ -72,28 +72,28 @@ class Evaluation {
       return slice(blob, Math.min(from, length), Math.min(to, length))
     const end = node.to ?? length
     const missing = from > length || (end > length && length < from + wanted)
-    if (missing) throw errorAt(place, `the expression before it has ${length} bytes`)
+    if (missing) throw errorAt(position, `the expression before it has ${length} bytes`)
     return slice(blob, from, Math.min(end, length))
   }
 }
 
-function moved({ how, count, place }: MoveItem, at: number): number {
+function moved({ how, count, position }: MoveItem, at: number): number {
   switch (how) {
     case 'to':
       return count
     case '+':
       return at + count
     case '-':
-      if (count > at) throw errorAt(place, `it goes back before the start: the offset here is ${at}`)
+      if (count > at) throw errorAt(position, `it goes back before the start: the offset here is ${at}`)
       return at - count
     case '^':
-      if (count === 0) throw errorAt(place, 'expected an alignment of 1 or more')
+      if (count === 0) throw errorAt(position, 'expected an alignment of 1 or more')
       return at + ((count - (at % count)) % count)
   }
 }
 
-function inReach(offset: number, place: Place): number {
+function inReach(offset: number, position: Position): number {
   if (!Number.isSafeInteger(offset))
-    throw errorAt(place, `it is beyond the largest offset, ${Number.MAX_SAFE_INTEGER} (8 PiB - 1)`)
+    throw errorAt(position, `it is beyond the largest offset, ${Number.MAX_SAFE_INTEGER} (8 PiB - 1)`)
   return offset
 }

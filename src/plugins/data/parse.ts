@@ -3,12 +3,12 @@
  * names.
  */
 import { resolve } from 'node:path'
-import { errorAt, type Place } from './place.js'
+import { errorAt, type Position } from './position.js'
 import { type Move, type Token, tokens } from './tokens.js'
 
 /** An expression. A named expression is the same object at each use of the name. */
 export type Node = {
-  readonly place: Place
+  readonly position: Position
   /** How deep expressions are nested in it. */
   readonly depth: number
 } & (
@@ -22,7 +22,7 @@ export type Node = {
 /** Moves the offset of the next expression. */
 export interface MoveItem {
   readonly kind: 'move'
-  readonly place: Place
+  readonly position: Position
   readonly how: Move
   readonly count: number
 }
@@ -44,7 +44,7 @@ interface Scope {
 
 /**
  * @param variable returns the text of a `$NAME`.
- * @throws ConfigError with the place of text that cannot be parsed.
+ * @throws ConfigError with the position of text that cannot be parsed.
  */
 export function parse(text: string, variable: (name: string) => string | undefined): Node {
   const source = { name: '', text }
@@ -65,13 +65,13 @@ class Parser {
   }
 
   /** Parses a whole text: the parameter itself, or a variable in a scope of its own. */
-  text(place: Place, outer: Scope | undefined): Node {
-    return this.#group(tokens(place.source), place, outer, false)
+  text(position: Position, outer: Scope | undefined): Node {
+    return this.#group(tokens(position.source), position, outer, false)
   }
 
   /** Parses up to the parenthesis that closes the group, or up to the end of the text. */
-  #group(words: Iterator<Token>, place: Place, outer: Scope | undefined, isOpen: boolean): Node {
-    if (this.#open === depthMax) throw this.#tooDeep(place)
+  #group(words: Iterator<Token>, position: Position, outer: Scope | undefined, isOpen: boolean): Node {
+    if (this.#open === depthMax) throw this.#tooDeep(position)
     this.#open++
     const scope: Scope = { names: new Map(), outer }
     const items: Item[] = []
@@ -80,16 +80,16 @@ class Parser {
     for (;;) {
       const { value: token, done } = words.next()
       if (done || token.kind === 'close') {
-        if (!done && !isOpen) throw errorAt(token.place, 'nothing is open here that it could close')
-        if (done && isOpen) throw errorAt(place, 'it is not closed: expected ) before the end')
+        if (!done && !isOpen) throw errorAt(token.position, 'nothing is open here that it could close')
+        if (done && isOpen) throw errorAt(position, 'it is not closed: expected ) before the end')
         this.#open--
-        return this.#node(groupOf(items, place))
+        return this.#node(groupOf(items, position))
       }
       if (token.kind === 'move') {
         items.push(token)
         last = undefined
       } else if (token.kind === 'repeat' || token.kind === 'slice' || token.kind === 'assign') {
-        if (last === undefined) throw errorAt(token.place, 'expected an expression before it')
+        if (last === undefined) throw errorAt(token.position, 'expected an expression before it')
         items.pop()
         const named = token.kind === 'assign'
         if (named) scope.names.set(token.name, last)
@@ -103,7 +103,7 @@ class Parser {
   }
 
   #expression(token: Begin, words: Iterator<Token>, scope: Scope): Node {
-    const { place } = token
+    const { position } = token
     switch (token.kind) {
       case 'bytes':
       case 'script':
@@ -111,52 +111,52 @@ class Parser {
       case 'file':
         return this.#node({ ...token, path: resolve(token.path), depth: 1 })
       case 'open':
-        return this.#group(words, place, scope, true)
+        return this.#group(words, position, scope, true)
       case 'name':
-        return lookUp(place, token.name, scope)
+        return lookUp(position, token.name, scope)
       case 'variable':
-        return this.#substitute(place, token.name, scope)
+        return this.#substitute(position, token.name, scope)
     }
   }
 
-  #substitute(place: Place, name: string, scope: Scope): Node {
+  #substitute(position: Position, name: string, scope: Scope): Node {
     const text = this.#variable(name)
     if (text === undefined)
       throw errorAt(
-        place,
+        position,
         `there is no such variable: expected ${name}=… as a parameter or in the environment`,
       )
     // Report this at the variable, which most likely contains itself.
-    if (this.#open === depthMax) throw this.#tooDeep(place)
-    return this.text({ source: { name: place.token, text }, at: 0, token: '' }, scope)
+    if (this.#open === depthMax) throw this.#tooDeep(position)
+    return this.text({ source: { name: position.token, text }, at: 0, token: '' }, scope)
   }
 
   #node(node: Node): Node {
-    if (node.depth > depthMax) throw this.#tooDeep(node.place)
-    if (++this.#nodes > nodesMax) throw errorAt(node.place, `there are more than ${nodesMax} expressions`)
+    if (node.depth > depthMax) throw this.#tooDeep(node.position)
+    if (++this.#nodes > nodesMax) throw errorAt(node.position, `there are more than ${nodesMax} expressions`)
     return node
   }
 
-  #tooDeep(place: Place) {
-    return errorAt(place, `more than ${depthMax} expressions or variables are one within the other`)
+  #tooDeep(position: Position) {
+    return errorAt(position, `more than ${depthMax} expressions or variables are one within the other`)
   }
 }
 
 /**
  * A group of one expression is that expression, so that a slice of it can end the reading of an endless file.
  */
-function groupOf(items: readonly Item[], place: Place): Node {
+function groupOf(items: readonly Item[], position: Position): Node {
   const [first] = items
   if (first && first.kind !== 'move' && items.length === 1) return first
   let depth = 0
   for (const item of items) if (item.kind !== 'move') depth = Math.max(depth, item.depth)
-  return { kind: 'group', items, place, depth: depth + 1 }
+  return { kind: 'group', items, position, depth: depth + 1 }
 }
 
-function lookUp(place: Place, name: string, scope: Scope): Node {
+function lookUp(position: Position, name: string, scope: Scope): Node {
   for (let at: Scope | undefined = scope; at; at = at.outer) {
     const node = at.names.get(name)
     if (node) return node
   }
-  throw errorAt(place, `the name is not known here: expected EXPRESSION -> \\${name} before it`)
+  throw errorAt(position, `the name is not known here: expected EXPRESSION -> \\${name} before it`)
 }

@@ -7,7 +7,7 @@ import { ConfigError, messageOf } from '../../api/errors.js'
 import { expectProgram, killGroup, started } from '../../os/process-groups.js'
 import { spawn } from '../../os/spawn.js'
 import { type Blob, bytes, hole, sequence } from './blob.js'
-import { errorAt, type Place } from './place.js'
+import { errorAt, type Position } from './position.js'
 
 /** The most bytes read: an endless file or script would take all memory. */
 const sourceMax = 2 ** 30
@@ -17,12 +17,12 @@ const sourceMax = 2 ** 30
  *
  * @throws ConfigError when it cannot be read, or is too long.
  */
-export async function readFileStart(path: string, wanted: number, place: Place): Promise<Blob> {
+export async function readFileStart(path: string, wanted: number, position: Position): Promise<Blob> {
   if (wanted === 0) return hole(0)
   try {
-    return (await collect(createReadStream(fsPath(path), { highWaterMark: 65536 }), wanted, place)).blob
+    return (await collect(createReadStream(fsPath(path), { highWaterMark: 65536 }), wanted, position)).blob
   } catch (error) {
-    throw tellFrom(error, place)
+    throw tellFrom(error, position)
   }
 }
 
@@ -31,7 +31,7 @@ export async function readFileStart(path: string, wanted: number, place: Place):
  *
  * @throws ConfigError when the script fails before that, or prints too much.
  */
-export async function readScriptStart(script: string, wanted: number, place: Place): Promise<Blob> {
+export async function readScriptStart(script: string, wanted: number, position: Position): Promise<Blob> {
   if (wanted === 0) return hole(0)
   // The script gets no input, because standard input may be a client's connection. It gets its own process
   // group, so that it can be killed with everything it started.
@@ -42,13 +42,13 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
   // An unhandled rejection would end the process.
   closed.catch(() => {})
   try {
-    const { blob, ended } = await collect(child.stdout as Readable, wanted, place, () => killGroup(child))
+    const { blob, ended } = await collect(child.stdout as Readable, wanted, position, () => killGroup(child))
     const [status, signal] = await closed
     if (ended && status !== 0)
-      throw errorAt(place, `the script ended with ${signal === null ? `status ${status}` : signal}`)
+      throw errorAt(position, `the script ended with ${signal === null ? `status ${status}` : signal}`)
     return blob
   } catch (error) {
-    throw tellFrom(error, place)
+    throw tellFrom(error, position)
   } finally {
     forget()
   }
@@ -59,7 +59,7 @@ export async function readScriptStart(script: string, wanted: number, place: Pla
  *
  * @param enough called before the stream is destroyed, so that the writer does not see it close.
  */
-async function collect(stream: Readable, wanted: number, place: Place, enough: () => void = () => {}) {
+async function collect(stream: Readable, wanted: number, position: Position, enough: () => void = () => {}) {
   const parts: { at: number; blob: Blob }[] = []
   let length = 0
   for await (const chunk of stream as AsyncIterable<Buffer>) {
@@ -71,7 +71,7 @@ async function collect(stream: Readable, wanted: number, place: Place, enough: (
     enough()
     if (tooMuch)
       throw errorAt(
-        place,
+        position,
         `there are more than ${sourceMax} bytes: expected [:N] after it, to take no more than that`,
       )
     return { blob: sequence(parts, length), ended: false }
@@ -79,7 +79,7 @@ async function collect(stream: Readable, wanted: number, place: Place, enough: (
   return { blob: sequence(parts, length), ended: true }
 }
 
-function tellFrom(error: unknown, place: Place): Error {
+function tellFrom(error: unknown, position: Position): Error {
   if (error instanceof ConfigError) return error
-  return errorAt(place, messageOf(error), error)
+  return errorAt(position, messageOf(error), error)
 }

@@ -9,7 +9,7 @@ export interface Source {
 }
 
 /** A position in a text, for messages. */
-export interface Place {
+export interface Position {
   readonly source: Source
   /** In UTF-16 units from the start of the text. */
   readonly at: number
@@ -17,8 +17,8 @@ export interface Place {
   readonly token: string
 }
 
-/** An error of the data's author, with its place. */
-export function errorAt({ source, at, token }: Place, message: string, cause?: unknown): ConfigError {
+/** An error of the data's author, with its position. */
+export function errorAt({ source, at, token }: Position, message: string, cause?: unknown): ConfigError {
   const before = source.text.slice(0, at).split('\n')
   const where = `line ${before.length}, column ${(before.at(-1) ?? '').length + 1}`
   const shown = token.length > 40 ? `${token.slice(0, 40)}…` : token

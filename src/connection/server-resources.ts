@@ -13,7 +13,7 @@ import type { HandshakeTurns } from './handshake-turns.js'
 import type { HangUpWatch } from './hang-up-watch.js'
 import type { MemoryBudget } from './memory-budget.js'
 
-export interface Host {
+export interface ServerResources {
   readonly links: readonly Link[]
   readonly readOnly: boolean
   readonly settings: HandshakeSettings & { readonly handshakeTimeoutMs: number }
