@@ -8,7 +8,7 @@ import { readFileStart, readScriptStart } from './sources.js'
  * The bytes of an expression. Any number of bytes after the first `wanted` may be missing, so that reading an
  * endless file ends.
  *
- * @throws ConfigError with the position of the error: a slice beyond its expression, a file that does not exist.
+ * @throws ConfigError with the position of the error: a slice beyond its expression, a missing file.
  */
 export function evaluate(root: Node, wanted: number): Promise<Blob> {
   return new Evaluation().node(root, wanted)
