@@ -10,9 +10,9 @@ const creditMs = 5
  *
  * A read from the page cache, or a write into it, takes microseconds on the loop and several times as much
  * through the thread pool. Now and then such a call waits for a disk, and every client waits with it. So the
- * loop is tried first. A call that waited is paid off: the next calls go to the pool for up to twenty times as
- * long as the wait. Waits thus take up at most a twentieth of the time, whatever the disk does. A small credit
- * covers a call that only waited for its turn on a busy processor.
+ * loop is tried first. A call that waited is paid off: the next calls go to the pool for up to twenty times
+ * as long as the wait. Waits thus take up at most a twentieth of the time, whatever the disk does. A small
+ * credit covers a call that only waited for its turn on a busy processor.
  */
 export class Patience {
   readonly #now: () => number
