@@ -17,7 +17,10 @@ function channel() {
   })
   const sent = async () => {
     await turn()
-    return String(to.read() ?? '')
+    let text = ''
+    // Since Node 26 each read returns one chunk.
+    for (let chunk: unknown = to.read(); chunk !== null; chunk = to.read()) text += String(chunk)
+    return text
   }
   return { channel: made, events, sent, answer: (text: string) => from.write(text) }
 }
