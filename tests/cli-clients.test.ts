@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -73,9 +73,9 @@ describe('too many clients for the file descriptors that there may be', () => {
       onLinux,
       async (t) => {
         const path = join(newDirectory(), 'socket')
-        const args = ['-f', '-U', path, `--workers=${workers}`, 'memory', '1M']
+        const args = ['-f', '--print-uri', '-U', path, `--workers=${workers}`, 'memory', '1M']
         const command = ['ulimit -n 256; exec "$@"', 'sh', process.execPath, program, ...args]
-        const child = spawn('sh', ['-c', ...command], { stdio: ['ignore', 'ignore', 'pipe'] })
+        const child = spawn('sh', ['-c', ...command], { stdio: ['ignore', 'pipe', 'pipe'] })
         const ended = result(child)
         const sockets: Socket[] = []
         t.after(() => {
@@ -89,7 +89,8 @@ describe('too many clients for the file descriptors that there may be', () => {
         }
         let log = ''
         child.stderr?.on('data', (chunk) => (log += chunk))
-        await until(() => existsSync(path))
+        // The socket's file is there a moment before clients can connect.
+        await once(child.stdout ?? assert.fail(), 'data')
         // The first client has the program load what it needs, which takes descriptors for a moment.
         assert.equal(await greeting(client()), 'NBDMAGIC')
         for (let time = 1; time <= 2; time++) {
