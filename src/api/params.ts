@@ -64,7 +64,7 @@ type Certain<X> = X extends { required: true }
   : X extends { default: NonNullable<unknown> }
     ? true
     : false
-type Required<X> = X extends { required: true } ? true : false
+type IsRequired<X> = X extends { required: true } ? true : false
 
 /** The values that `setup` receives. */
 export type Values<P extends Params> = {
@@ -75,9 +75,9 @@ export type Values<P extends Params> = {
  * so that an editor shows the text of each parameter.
  */
 export type Inputs<P extends Params> = {
-  readonly [K in keyof P as Required<P[K]> extends true ? K : never]: ValueOf<P[K]> | string
+  readonly [K in keyof P as IsRequired<P[K]> extends true ? K : never]: ValueOf<P[K]> | string
 } & {
-  readonly [K in keyof P as Required<P[K]> extends true ? never : K]?: ValueOf<P[K]> | string | undefined
+  readonly [K in keyof P as IsRequired<P[K]> extends true ? never : K]?: ValueOf<P[K]> | string | undefined
 }
 
 function make<T>(placeholder: string, parse: (text: string) => T, check: (value: unknown) => T) {

@@ -127,8 +127,7 @@ export function complete(
     flush,
     trim,
     zero,
-    extents:
-      !can.extents && contexts.length > 0 ? withoutAllocation(extents) : can.extents ? extents : allData,
+    extents: can.extents ? extents : contexts.length > 0 ? withoutAllocation(extents) : allData,
     cache,
     contexts,
     close: init.close !== undefined && own('close') ? init.close.bind(init) : nothing,

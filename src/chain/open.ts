@@ -12,7 +12,8 @@ import { originOf } from './origins.js'
 import type { Running, Watcher } from './running.js'
 
 /**
- * A layer that was set up. The last of a chain is the plugin. Those before it are filters, outermost first.
+ * A layer that was set up. The last of a chain is the plugin; filters stand before the plugin, outermost
+ * first.
  */
 export interface Link {
   readonly name: string

@@ -20,10 +20,11 @@ export function originOf(init: DeviceInit): Device | undefined {
 type Base = Device['read'] | Device['write']
 
 /** By the window of a completed device: the `read` and `write` functions that pass the bytes on unchanged. */
-const passing = new WeakMap<Device['window'], ReadonlySet<Base>>()
+const passing = new WeakMap<Device['window'], WeakSet<Base>>()
 
 export function noteWindow({ window, read, write }: Pick<Device, 'window' | 'read' | 'write'>): void {
-  passing.set(window, new Set([...(passing.get(window) ?? []), read, write]))
+  const bases = passing.get(window) ?? new WeakSet<Base>()
+  passing.set(window, bases.add(read).add(write))
 }
 
 /**

@@ -213,14 +213,6 @@ export class Requests {
     return this.#state === 'parked' || this.#payload.waits || this.#tired || this.#busy
   }
 
-  get #isParked(): boolean {
-    return this.#state === 'parked'
-  }
-
-  get #isStopped(): boolean {
-    return this.#state === 'stopped'
-  }
-
   get #busy(): boolean {
     // Refused requests wait for no device, but they do wait for the client to take its replies.
     return this.#replies.congested || (this.#commands.full && !this.#refuseAll)
@@ -250,7 +242,7 @@ export class Requests {
       } else if (this.#state === 'parked') {
         if (this.#busy) break
         at = this.#begin(buffer, at, end)
-        if (this.#isParked) break
+        if (this.#state === 'parked') break
       } else if (at === end || this.#full) break
       else if (this.#headLength > 0 || end - at < headerBytes) {
         const taken = Math.min(headerBytes - this.#headLength, end - at)
@@ -268,7 +260,7 @@ export class Requests {
         batchBytes = Math.min(2 * batchBytes, batchBytesMax)
       }
     }
-    if (at < end && !this.#isStopped) this.#keep(buffer, at, end)
+    if (at < end && this.#state !== 'stopped') this.#keep(buffer, at, end)
   }
 
   /** Ends the turn when its time is over. The clock of a turn starts at the first call. */

@@ -87,11 +87,15 @@ export class Transmission {
     this.#replies = new ReplyQueue(transport, pool, agreement.mode, () => this.#taken())
     const common = { agreement, replies: this.#replies, pool, share }
     this.#commands = new Commands({
-      ...{ ...common, gate, log },
+      ...common,
+      gate,
+      log,
       events: { settled: () => this.#settled(), bug: (error) => events.bug(error) },
     })
     this.#requests = new Requests({
-      ...{ ...common, commands: this.#commands, buffers },
+      ...common,
+      commands: this.#commands,
+      buffers,
       events: {
         disconnected: () => events.disconnected(),
         lost: (why) => events.lost(why),

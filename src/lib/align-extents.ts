@@ -3,7 +3,7 @@ import type { Device, Extent } from '../api/device.js'
 import { andThen, type MaybePromise } from '../api/maybe.js'
 
 /** A unit that the runs so far fill only in part, with the type bits that its bytes share. */
-interface Partial {
+interface PartialUnit {
   length: number
   type: number
 }
@@ -14,7 +14,7 @@ interface Partial {
  */
 export function alignExtents(extents: Device['extents'], unit: number): Device['extents'] {
   return (offset, length, context) => {
-    const partial: Partial = { length: 0, type: -1 }
+    const partial: PartialUnit = { length: 0, type: -1 }
     const from = (at: number): MaybePromise<Iterable<Extent>> =>
       andThen(extents(at, offset + length - at, context), (runs) => {
         const units = wholeUnits(runs, unit, partial)
@@ -26,7 +26,7 @@ export function alignExtents(extents: Device['extents'], unit: number): Device['
   }
 }
 
-function* wholeUnits(runs: Iterable<Extent>, unit: number, partial: Partial): Generator<Extent> {
+function* wholeUnits(runs: Iterable<Extent>, unit: number, partial: PartialUnit): Generator<Extent> {
   for (const { length, type } of runs) {
     let left = length
     if (partial.length > 0) {

@@ -17,7 +17,7 @@ const creditMs = 5
 export class Patience {
   readonly #now: () => number
   /** When all waits so far are paid off. */
-  #paidOffAt = Number.NEGATIVE_INFINITY
+  #paidOffAt = 0
 
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
@@ -26,7 +26,7 @@ export class Patience {
   /** Makes the call now if calls are allowed on the loop. Otherwise returns undefined without making it. */
   spend<T>(call: () => T): T | undefined {
     const start = this.#now()
-    if (!(start >= this.#paidOffAt - restFactor * creditMs)) return undefined
+    if (start < this.#paidOffAt - restFactor * creditMs) return undefined
     try {
       return call()
     } finally {
@@ -38,4 +38,4 @@ export class Patience {
 }
 
 /** For calls that may each wait for an unknown time. */
-export const noPatience: Patience = new Patience(() => Number.NaN)
+export const noPatience: Patience = new Patience(() => Number.NEGATIVE_INFINITY)

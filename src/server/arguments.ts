@@ -22,8 +22,7 @@ const optionNames = namesOf<ServerOptions>({
 export function checkOptions(options: unknown): asserts options is ServerOptions {
   const wrong = (what: string) => new ConfigError(`createServer: ${what}`)
   if (!isObject(options)) throw wrong(`it was given ${show(options)}: write createServer({ plugin })`)
-  if (isObject(options) && 'kind' in options)
-    throw wrong(`it was given a ${options.kind}: write createServer({ plugin: … })`)
+  if ('kind' in options) throw wrong(`it was given a ${options.kind}: write createServer({ plugin: … })`)
   const unknown = unknownMember(options, optionNames)
   if (unknown) throw wrong(`the option ${unknown}`)
   const { plugin, filters = [] } = options
@@ -62,7 +61,9 @@ function whyNot(kind: 'plugin' | 'filter', layer: unknown): string | undefined {
   const name = kind === 'plugin' ? 'memory' : 'offset'
   if (found === undefined) return `${show(layer)} is no ${kind}: write ${name}({ … })`
   if (found !== kind)
-    return `this is a ${found}: ${found === 'filter' ? 'filters are' : 'the plugin is'} given as ${found === 'filter' ? 'filters: [ … ]' : 'plugin'}`
+    return found === 'filter'
+      ? 'this is a filter: filters are given as filters: [ … ]'
+      : `this is a ${found}: the plugin is given as plugin`
   if (typeof layer === 'function') return `this ${kind} has no values yet: call it, as in ${name}({ … })`
   return undefined
 }

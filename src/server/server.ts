@@ -178,7 +178,11 @@ class NbdServer implements Server {
         throw new ConfigError(`busyPollUs: ${busyPollUs} is not a number from 0 to ${busyPollUsMax}`)
       this.#chain = await setUp([...filters, plugin], {
         context: { readOnly, stopping, shutdown },
-        ...{ process, log: this.#log, running: this.#running, late, shared },
+        process,
+        log: this.#log,
+        running: this.#running,
+        late,
+        shared,
       })
       this.#refuseStrict(this.#chain)
       this.#enter('configured')

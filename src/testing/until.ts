@@ -10,8 +10,8 @@ const intervalMs = 5
  * @param longestMs how long it may take, in ms: far longer than on a slow machine.
  * @throws Error with the text of the condition where it does not hold by then.
  */
-export async function until(condition: () => unknown, longestMs = 60_000): Promise<void> {
-  for (let waitedMs = 0; !condition(); waitedMs += intervalMs) {
+export async function until(condition: () => unknown | Promise<unknown>, longestMs = 60_000): Promise<void> {
+  for (let waitedMs = 0; !(await condition()); waitedMs += intervalMs) {
     if (waitedMs >= longestMs) throw new Error(`not within ${longestMs} ms: ${condition}`)
     await sleep(intervalMs)
   }

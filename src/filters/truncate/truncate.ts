@@ -1,6 +1,6 @@
 import { type Device, type DeviceInit, type Extent, HOLE, ZERO } from '../../api/device.js'
 import { ConfigError, NbdError } from '../../api/errors.js'
-import { andThen } from '../../api/maybe.js'
+import { andThen, type MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { zeroes } from '../../api/zeroes.js'
@@ -37,6 +37,11 @@ export default defineFilter({
 function longer(device: Device, size: number): DeviceInit {
   /** The number of bytes of a range that lie in the device below. */
   const inside = (offset: number, length: number) => Math.max(0, Math.min(length, device.size - offset))
+  /** Calls for the part of a range that lies in the device below, if any. */
+  const onDisk = (offset: number, length: number, call: (below: number) => MaybePromise<void>) => {
+    const below = inside(offset, length)
+    return below === 0 ? undefined : call(below)
+  }
   return {
     ...device,
     size,
@@ -52,33 +57,34 @@ function longer(device: Device, size: number): DeviceInit {
     write(offset, data, flags) {
       const below = inside(offset, data.length)
       // Check before writing, so that a failed write has changed nothing.
-      if (data.subarray(below).some((byte) => byte !== 0))
+      if (!isZero(data.subarray(below)))
         throw new NbdError(
           'ENOSPC',
           `truncate: write ${data.length} at ${offset}: the disk below ends at ${device.size}`,
         )
-      return below === 0 ? undefined : device.write(offset, data.subarray(0, below), flags)
+      return onDisk(offset, data.length, () => device.write(offset, data.subarray(0, below), flags))
     },
     window: (offset, length) =>
       inside(offset, length) === length ? device.window(offset, length) : undefined,
-    trim(offset, length, flags) {
-      const below = inside(offset, length)
-      return below === 0 ? undefined : device.trim(offset, below, flags)
-    },
-    zero(offset, length, flags) {
-      const below = inside(offset, length)
-      return below === 0 ? undefined : device.zero(offset, below, flags)
-    },
-    cache(offset, length) {
-      const below = inside(offset, length)
-      return below === 0 ? undefined : device.cache(offset, below)
-    },
+    trim: (offset, length, flags) => onDisk(offset, length, (below) => device.trim(offset, below, flags)),
+    zero: (offset, length, flags) => onDisk(offset, length, (below) => device.zero(offset, below, flags)),
+    cache: (offset, length) => onDisk(offset, length, (below) => device.cache(offset, below)),
     extents(offset, length, context) {
       const below = inside(offset, length)
       if (below === 0) return [{ length, type: context === 'base:allocation' ? HOLE | ZERO : 0 }]
       return andThen(device.extents(offset, below, context), (runs) => cut(runs, below))
     },
   }
+}
+
+/** Compares with zeroes, page by page: a loop over each byte of a long write would hold up other clients. */
+function isZero(bytes: Uint8Array): boolean {
+  let at = 0
+  for (const page of [zeroes(bytes.length)].flat()) {
+    if (Buffer.compare(bytes.subarray(at, at + page.length), page) !== 0) return false
+    at += page.length
+  }
+  return true
 }
 
 /** The runs up to the end of the device below. A client asks again for later ones. */

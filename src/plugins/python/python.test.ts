@@ -397,7 +397,7 @@ test('python leaves no process behind when the server is killed, not even one in
     env: { ...process.env, PATH: `/usr/bin:${process.env.PATH ?? ''}` },
     stdio: 'ignore',
   })
-  while ((await lines()).length === 0) await sleep(10)
+  await until(async () => (await lines()).length > 0)
   const [pid] = await lines()
   server.kill('SIGKILL')
   await once(server, 'exit')
