@@ -2,13 +2,14 @@
  * Makes manual pages, `npm run man`: from docs/nbdkit-ts.md and the page of each plugin and filter to
  * dist/man, or to the given folder. npm installs the pages that package.json lists (`npm run modules`).
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import remarkGfm from 'remark-gfm'
 import remarkMan from 'remark-man'
 import remarkParse from 'remark-parse'
 import { unified } from 'unified'
+import { moduleNames } from './module-names.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const [, , elsewhere] = process.argv
@@ -33,12 +34,12 @@ console.log(`${pages.length} manual pages are in ${target}`)
 
 /** Skips a module without a page. The test of the source tree reports it. */
 function modules(kind) {
-  const folder = join(root, 'src', `${kind}s`)
-  return readdirSync(folder, { withFileTypes: true })
-    .filter(
-      (entry) => entry.isDirectory() && readdirSync(join(folder, entry.name)).includes(`${entry.name}.md`),
-    )
-    .map(({ name }) => ({ name: `nbdkit-ts-${name}-${kind}`, path: join(folder, name, `${name}.md`) }))
+  return moduleNames(kind)
+    .map((name) => ({
+      name: `nbdkit-ts-${name}-${kind}`,
+      path: join(root, 'src', `${kind}s`, name, `${name}.md`),
+    }))
+    .filter(({ path }) => existsSync(path))
 }
 
 function render({ name, path }) {

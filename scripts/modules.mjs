@@ -3,30 +3,20 @@
  * manual pages in package.json. `npm run modules`; with `--check` the script names the lists that are not up
  * to date, and writes none.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { moduleNames } from './module-names.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const onlyCheck = process.argv.includes('--check')
 const kinds = ['plugin', 'filter']
-const names = Object.fromEntries(kinds.map((kind) => [kind, namesOf(kind)]))
+const names = Object.fromEntries(kinds.map((kind) => [kind, moduleNames(kind)]))
 
 for (const kind of kinds) write(`src/${kind}s/catalog.ts`, catalog(kind))
 write('docs/modules.md', await page())
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 write('package.json', `${JSON.stringify({ ...manifest, man: manualPages() }, null, 2)}\n`)
-
-/** A module is a folder with a source of the same name. */
-function namesOf(kind) {
-  const folder = join(root, 'src', `${kind}s`)
-  return readdirSync(folder, { withFileTypes: true })
-    .filter(
-      (entry) => entry.isDirectory() && readdirSync(join(folder, entry.name)).includes(`${entry.name}.ts`),
-    )
-    .map(({ name }) => name)
-    .sort()
-}
 
 function write(path, text) {
   if (readFileSync(join(root, path), 'utf8') === text) return
