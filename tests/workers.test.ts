@@ -167,7 +167,9 @@ it('several threads drop a client for whom there is no descriptor, and go on', n
   }
   child.kill('SIGTERM')
   const { status, stderr } = await ended
-  assert.match(stderr, /^nbdkit-ts: error: a client cannot be given to a thread: too many files are open/)
+  // Some clients are dropped before they are accepted, depending on how many arrive in one turn of the loop.
+  const line = 'nbdkit-ts: error: a client c(ould not be accepted|annot be given to a thread): too many files'
+  assert.match(stderr, new RegExp(`^(${line} are open: ulimit -n says how many may be\\n)+$`))
   assert.equal(status, 0)
 })
 
