@@ -13,7 +13,7 @@ import {
   NBD_SIMPLE_REPLY_MAGIC,
   NBD_STRUCTURED_REPLY_MAGIC,
 } from '../src/protocol/constants.js'
-import { chunkBytes, simpleReplyBytes } from '../src/protocol/transmission.js'
+import { chunkBytes, simpleReplyBytes } from '../src/protocol/reply.js'
 import { encodeRequest } from '../src/testing/raw-client.js'
 import type { Tally } from './load-tally.js'
 import { type Target, Wire } from './load-wire.js'

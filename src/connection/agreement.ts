@@ -15,9 +15,7 @@ import {
   NBD_FLAG_SEND_WRITE_ZEROES,
 } from '../protocol/constants.js'
 import { payloadBytesMax } from '../protocol/limits.js'
-
-/** The form of replies: simple, in structured chunks, or in chunks with extended headers. */
-export type ReplyMode = 'simple' | 'structured' | 'extended'
+import type { ReplyMode } from '../protocol/reply.js'
 
 /** A metadata context that the client selected. */
 export interface MetaContext {

@@ -7,7 +7,8 @@ import { inTurns } from '../api/turns.js'
 import { toNumber, viewOf } from '../protocol/bytes.js'
 import { NBD_META_BASE_ALLOCATION } from '../protocol/constants.js'
 import { descriptorsMax } from '../protocol/limits.js'
-import type { MetaContext, ReplyMode } from './agreement.js'
+import type { ReplyMode } from '../protocol/reply.js'
+import type { MetaContext } from './agreement.js'
 
 /** Longer runs do not fit 32 bits and are cut to this length, a multiple of every block size. */
 const compactRunMax = 0xffff0000

@@ -16,7 +16,6 @@ import type { Log } from '../api/log.js'
 import { type Call, Running } from '../chain/running.js'
 import { safeController } from '../lib/safe-signal.js'
 import type { Agreement } from './agreement.js'
-
 import type { Gate } from './concurrency.js'
 import { Ending, timeoutMsMax } from './ending.js'
 import { Failures } from './failures.js'
@@ -72,8 +71,8 @@ export class ClientConnection implements Connection {
   })
   #handshakeTimer: NodeJS.Timeout | undefined
   #softened = false
-  #saidGoodbye = false
-  #peerEnded = false
+  /** DISC ends the requests of a client, and the end of its stream ends all that it sends. */
+  #client: 'sends' | 'said goodbye' | 'ended' = 'sends'
   #optionInHand = false
   #devicesClosed = false
   /** Resolves when the stream is gone. */
@@ -327,7 +326,7 @@ export class ClientConnection implements Connection {
       events: {
         active: () => this.#active(),
         disconnected: () => {
-          this.#saidGoodbye = true
+          this.#client = 'said goodbye'
           this.#endWhenIdle()
         },
         gone: () => this.drop('the client is gone'),
@@ -356,7 +355,8 @@ export class ClientConnection implements Connection {
   /** The peer will send no more. */
   #ended(): void {
     if (this.#isClosed) return
-    this.#peerEnded = true
+    const saidGoodbye = this.#client === 'said goodbye'
+    this.#client = 'ended'
     const { stream } = this.#transport
     // A client that has closed both directions takes no replies.
     if (!this.#phase || this.#phase.starved || hasHungUp(stream)) this.drop('the client left')
@@ -365,7 +365,7 @@ export class ClientConnection implements Connection {
       this.#endWhenIdle()
       // The client may have vanished, or may still read. Callbacks that sleep for it go on at once, unless it
       // said goodbye: then they finish their sleep.
-      if (!this.#saidGoodbye) this.#fireSignal()
+      if (!saidGoodbye) this.#fireSignal()
     }
   }
 
@@ -391,7 +391,7 @@ export class ClientConnection implements Connection {
       if ((this.#phase?.inFlight ?? 0) === 0) this.#onSettled()
       return
     }
-    if (this.#peerEnded && this.#phase?.starved) {
+    if (this.#client === 'ended' && this.#phase?.starved) {
       this.drop('the client left in the middle of a request')
       return
     }

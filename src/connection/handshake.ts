@@ -52,7 +52,8 @@ import {
   optionHeaderBytes,
 } from '../protocol/handshake.js'
 import { optionBytesMax, optionDrainBytesMax, optionsMax, stringBytesMax } from '../protocol/limits.js'
-import { type Agreement, maximumPayload, type ReplyMode, transmissionFlags } from './agreement.js'
+import type { ReplyMode } from '../protocol/reply.js'
+import { type Agreement, maximumPayload, transmissionFlags } from './agreement.js'
 
 import type { HeldList } from './export-list.js'
 import { contextsOf, matchContexts } from './meta-contexts.js'

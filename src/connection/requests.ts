@@ -28,7 +28,7 @@ import {
   extendedRequestBytes,
   type Request,
   requestBytes,
-} from '../protocol/transmission.js'
+} from '../protocol/request.js'
 import type { Agreement } from './agreement.js'
 import type { BufferPool } from './buffer-pool.js'
 import { type Commands, readBudget } from './commands.js'

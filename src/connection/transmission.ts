@@ -69,11 +69,10 @@ export class Transmission {
   #receivedBytes = 0
   #widened = false
   #flushScheduled = false
-  #ended = false
+  /** While requests are handled the connection is not idle, whatever the counts say. */
+  #state: 'waiting' | 'handling' | 'ended' = 'waiting'
   /** Chunks that arrived while requests were handled. The current ones come first. */
   readonly #late: Uint8Array[] = []
-  /** True while requests are handled: the connection is then not idle, whatever the counts say. */
-  #looking = false
 
   constructor(parts: TransmissionParts) {
     const { agreement, transport, buffers, pool, gate, share, busyPoll, log, events } = parts
@@ -133,11 +132,15 @@ export class Transmission {
   /** True when everything received was answered and the socket has taken the replies. */
   get idle(): boolean {
     return (
-      !this.#looking &&
+      this.#state !== 'handling' &&
       this.#commands.inFlight === 0 &&
       this.#requests.idle &&
       this.#replies.pendingBytes === 0
     )
+  }
+
+  get #ended(): boolean {
+    return this.#state === 'ended'
   }
 
   /** Starts, with the bytes received after the last option. */
@@ -155,7 +158,7 @@ export class Transmission {
 
   /** Handles and answers nothing more. Discards queued replies. */
   end(): void {
-    this.#ended = true
+    this.#state = 'ended'
     this.#hangUps.end(this.#transport.stream)
     this.#commands.mute()
     this.#requests.stop()
@@ -177,7 +180,7 @@ export class Transmission {
   received(length: number, chunk: Uint8Array | undefined): boolean {
     this.#receivedBytes += length
     // Within one process, a reply or a callback may bring in the next request before it returns.
-    if (this.#looking && chunk) this.#late.push(chunk)
+    if (this.#state === 'handling' && chunk) this.#late.push(chunk)
     else this.#look(() => this.#receive(length, chunk))
     return this.#reading ?? false
   }
@@ -194,7 +197,7 @@ export class Transmission {
 
   /** Handles requests, sends the replies, and schedules the next step. An exception here is a bug of ours. */
   #look(work: () => void): void {
-    this.#looking = true
+    if (this.#state !== 'ended') this.#state = 'handling'
     if (!this.#yields) this.#requests.beginTurn()
     try {
       work()
@@ -203,10 +206,10 @@ export class Transmission {
           this.#receive(chunk.length, chunk)
         while (this.#requests.resumable && !this.#ended) this.#requests.resume()
       } while (this.#late.length > 0)
-      this.#looking = false
+      if (this.#state === 'handling') this.#state = 'waiting'
       this.#afterBatch()
     } catch (error) {
-      this.#looking = false
+      if (this.#state === 'handling') this.#state = 'waiting'
       this.#events.bug(error)
     }
   }
@@ -257,8 +260,7 @@ export class Transmission {
 
   /** There may be room again: handles the bytes received so far, then receives more. */
   #goOn(): void {
-    if (!this.#open && !this.#yields && !this.#ended && !this.#looking)
-      this.#look(() => this.#requests.resume())
+    if (!this.#open && !this.#yields && this.#state === 'waiting') this.#look(() => this.#requests.resume())
   }
 
   #write(): void {

@@ -4,7 +4,7 @@ import type { DeviceInit } from '../api/device.js'
 import { complete } from '../chain/complete.js'
 import { Running } from '../chain/running.js'
 import * as nbd from '../protocol/constants.js'
-import { emptyRequest, type Request } from '../protocol/transmission.js'
+import { emptyRequest, type Request } from '../protocol/request.js'
 import { maximumPayload, type Terms, transmissionFlags } from './agreement.js'
 import { commandName, payloadBytes, refusal } from './validate.js'
 

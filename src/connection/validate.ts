@@ -19,8 +19,9 @@ import {
   NBD_EOVERFLOW,
   NBD_EPERM,
 } from '../protocol/constants.js'
-import type { Request } from '../protocol/transmission.js'
-import { maximumPayload, type ReplyMode, type Terms } from './agreement.js'
+import type { ReplyMode } from '../protocol/reply.js'
+import type { Request } from '../protocol/request.js'
+import { maximumPayload, type Terms } from './agreement.js'
 
 /** Why a request is refused: an NBD error and a message for a person. */
 export interface Refusal {

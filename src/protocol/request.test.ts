@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { viewOf } from './bytes.js'
-import { decodeRequest, emptyRequest, putChunk, putSimpleReply, type Request } from './transmission.js'
+import { decodeRequest, emptyRequest, type Request } from './request.js'
 
 /** Messages in the notation of the NBD spec: hex, a field at a time. */
 function hex(...fields: string[]): Buffer {
@@ -66,39 +66,3 @@ for (const [means, magic, extended] of magics)
   test(`${means} is no request`, () => {
     assert.equal(decode(Buffer.concat([hex(magic), Buffer.alloc(28)]), extended), undefined)
   })
-
-const request: Request = {
-  ...emptyRequest(),
-  cookieHigh: 0x80000000,
-  cookieLow: 7,
-  offsetHigh: 0xffffffff,
-  offsetLow: 0xfffffff0,
-}
-
-test('a simple reply is magic, error and cookie', () => {
-  const bytes = Buffer.alloc(20, 0xee)
-  putSimpleReply(viewOf(bytes), 2, request, 22)
-  assert.equal(bytes.toString('hex'), 'eeee67446698000000168000000000000007eeee')
-})
-
-test('a structured chunk is magic, flags, type, cookie and length', () => {
-  const bytes = Buffer.alloc(22, 0xee)
-  assert.equal(putChunk(viewOf(bytes), 1, false, request, 1, 0x8001, 6), 21)
-  assert.equal(bytes.toString('hex'), 'ee668e33ef00018001800000000000000700000006ee')
-})
-
-test('an extended chunk repeats the offset of its request and has 64 bits of length', () => {
-  const bytes = Buffer.alloc(34, 0xee)
-  assert.equal(putChunk(viewOf(bytes), 1, true, request, 0, 1, 2 ** 33), 33)
-  const expected = [
-    'ee',
-    '6e8a278c',
-    '0000',
-    '0001',
-    '8000000000000007',
-    'fffffffffffffff0',
-    '0000000200000000',
-    'ee',
-  ]
-  assert.equal(bytes.toString('hex'), expected.join(''))
-})
