@@ -1,8 +1,13 @@
 /** The rows of the benchmark. A row added here is measured, reported and drawn without further work. */
+
+import { join } from 'node:path'
+import { packageRoot } from '../tests/programs.js'
 import { file, GiB, image, KiB, load, MiB, memory, nothing, smallMemory, source } from './disks.js'
 import { languageRows } from './language-rows.js'
 import { otherRows } from './other-rows.js'
 import { type Client, type Disk, perSecond, type Row, SOURCE, seconds, URI } from './row.js'
+
+const waitingPlugin = join(packageRoot, 'dist', 'bench', 'waiting-plugin.js')
 
 const served = [
   { name: 'memory', disk: memory, size: '1g' },
@@ -121,12 +126,29 @@ const withLoad: Row[] = served.flatMap(({ name, disk, others = [] }) =>
   ]),
 )
 
+/** Plugins whose reads wait, beside nbdkit's null, which answers at once, and nbdkit's filter for delays. */
+const waiting: Row[] = [
+  { how: 'async', depths: [1, 16, 64], nbdkit: nothing.args },
+  { how: 'turn', depths: [1, 16, 64], nbdkit: nothing.args },
+  { how: '1ms', depths: [16, 64, 128], nbdkit: ['--filter=delay', ...nothing.args, 'rdelay=1ms'] },
+].flatMap(({ how, depths, nbdkit }) =>
+  depths.map((depth) => ({
+    name: `load waiting ${how} read 4K depth ${depth}`,
+    disk: { args: [waitingPlugin, `for=${how}`], nbdkit },
+    client: load('read', '4K', depth),
+    measures: perSecond,
+    quick: how !== '1ms' && depth === 64,
+    chart: 'load waiting',
+  })),
+)
+
 export const rows: readonly Row[] = [
   ...withFio,
   ...withNbdcopy,
   ...copyWithWorkers,
   ...uncached,
   ...withLoad,
+  ...waiting,
   ...languageRows,
   ...otherRows,
 ]

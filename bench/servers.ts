@@ -53,9 +53,9 @@ export async function serve(contender: Contender, disk: Disk, image: string): Pr
   }
 }
 
-type Command = readonly [path: string, ...words: string[]]
+type ProgramWords = readonly [path: string, ...words: string[]]
 
-function commandLine(contender: Contender, disk: Disk, image: string, address: Address): Command {
+function commandLine(contender: Contender, disk: Disk, image: string, address: Address): ProgramWords {
   const { ours = [] } = disk
   const args = contender === 'nbdkit' ? (disk.nbdkit ?? disk.args) : disk.args
   if (contender === 'qemu-nbd') {

@@ -29,7 +29,7 @@ export interface ServerOptions {
   readonly readOnly?: boolean
   /** Used in `uri` only: clients choose the export. */
   readonly exportName?: string
-  /** The most requests in flight on each connection. Defaults to 16. */
+  /** The most requests in flight on each connection. Defaults to 64. */
   readonly threads?: number
   /** Drops a client that has not reached an export after this time, in ms. 0, the default, means no limit. */
   readonly handshakeTimeoutMs?: number

@@ -22,8 +22,8 @@ export function configure(
   filters: readonly FilterDefinition[],
   words: readonly string[],
 ): Configured {
-  const bottom: Receiver<PluginDefinition> = { definition: plugin, inputs: {} }
-  const above = filters.map((definition): Receiver<FilterDefinition> => ({ definition, inputs: {} }))
+  const bottom: PartialLayer<PluginDefinition> = { definition: plugin, inputs: {} }
+  const above = filters.map((definition): PartialLayer<FilterDefinition> => ({ definition, inputs: {} }))
   for (const word of words) {
     const keyed = split(word)
     if (keyed) give([...above, bottom], ...keyed)
@@ -36,7 +36,7 @@ export function configure(
 }
 
 /** A layer, and its inputs so far. */
-interface Receiver<D = PluginDefinition | FilterDefinition> {
+interface PartialLayer<D = PluginDefinition | FilterDefinition> {
   readonly definition: D
   readonly inputs: Record<string, unknown>
 }
@@ -51,7 +51,7 @@ export function isParameter(word: string): boolean {
   return split(word) !== undefined
 }
 
-function giveBare({ definition, inputs }: Receiver<PluginDefinition>, word: string): void {
+function giveBare({ definition, inputs }: PartialLayer<PluginDefinition>, word: string): void {
   const params = Object.entries(definition.params)
   const magic = params.find(([, parameter]) => parameter.magic)
   const settings = settingsOf(definition.params)
@@ -73,7 +73,7 @@ function addSetting(inputs: Record<string, unknown>, name: string, setting: Sett
   inputs[name] = [...((inputs[name] ?? []) as readonly Setting[]), setting]
 }
 
-function give(layers: readonly Receiver[], key: string, value: string): void {
+function give(layers: readonly PartialLayer[], key: string, value: string): void {
   for (const { definition, inputs } of layers) {
     const declared = find(definition.params, key)
     if (declared === undefined) continue
@@ -101,7 +101,7 @@ function give(layers: readonly Receiver[], key: string, value: string): void {
 }
 
 function giveOnce(
-  { name: layer, params }: Receiver['definition'],
+  { name: layer, params }: PartialLayer['definition'],
   inputs: Record<string, unknown>,
   name: string,
   key: string,

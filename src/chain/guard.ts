@@ -25,11 +25,7 @@ export function guardRead({ layer, size, running }: Boundary, read: Device['read
       throw blamed(error, layer, 'read')
     }
     if (isPromise(data))
-      return running.watch(
-        layer,
-        'read',
-        data.then((settled) => complete(settled, offset, length, layer)),
-      )
+      return running.watch(layer, 'read', data, (settled) => complete(settled, offset, length, layer))
     return complete(data, offset, length, layer)
   }
 }
@@ -118,11 +114,7 @@ export function guardExtents({ layer, size, running }: Boundary, extents: Extent
       throw blamed(error, layer, 'extents')
     }
     return isPromise(runs)
-      ? running.watch(
-          layer,
-          'extents',
-          runs.then((settled) => checkedRuns(settled, layer)),
-        )
+      ? running.watch(layer, 'extents', runs, (settled) => checkedRuns(settled, layer))
       : checkedRuns(runs, layer)
   }
 }

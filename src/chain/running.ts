@@ -16,8 +16,11 @@ export interface Call {
 
 /** Tracks calls into layers. */
 export interface Watcher {
-  /** Tracks a call until its promise settles. Returns the promise. */
-  watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T>
+  /**
+   * Tracks a call until its promise settles. Returns a promise of the same result, or of the result of
+   * `check`. An error of either names the layer.
+   */
+  watch<T>(layer: string, operation: string, promise: Promise<T>, check?: (result: T) => T): Promise<T>
 }
 
 export class Running implements Watcher {
@@ -29,15 +32,20 @@ export class Running implements Watcher {
     return this.#calls.size
   }
 
-  watch<T>(layer: string, operation: string, promise: Promise<T>): Promise<T> {
-    return this.at(0).watch(layer, operation, promise)
+  watch<T>(layer: string, operation: string, promise: Promise<T>, check?: (result: T) => T): Promise<T> {
+    return this.#note({ layer, operation, since: performance.now(), depth: 0 }, promise, check)
   }
 
   /** Returns a watcher for calls into a layer at this depth. */
   at(depth: number): Watcher {
     return {
-      watch: (layer, operation, promise) =>
-        this.#note({ layer, operation, since: performance.now(), depth }, promise),
+      watch: (layer, operation, promise, check) => {
+        const call = { layer, operation, since: performance.now(), depth }
+        const result = this.#note(call, promise, check)
+        // A filter may start a call and not await it. The server awaits all calls of the outermost layer.
+        if (depth > 0) result.catch(ignore)
+        return result
+      },
     }
   }
 
@@ -53,19 +61,33 @@ export class Running implements Watcher {
     return found
   }
 
-  #note<T>(call: Call, promise: Promise<T>): Promise<T> {
+  /** Every request that waits makes one promise here. */
+  #note<T>(call: Call, promise: Promise<T>, check?: (result: T) => T): Promise<T> {
     this.#calls.add(call)
-    const done = () => {
-      this.#calls.delete(call)
-      if (this.#calls.size > 0) return
-      const idle = this.#idle
-      this.#idle = []
-      for (const resolve of idle) resolve()
-    }
-    promise.then(done, (error: unknown) => {
-      blamed(error, call.layer, call.operation)
-      done()
-    })
-    return promise
+    return promise.then(
+      (result) => {
+        this.#settle(call)
+        if (check === undefined) return result
+        try {
+          return check(result)
+        } catch (error) {
+          throw blamed(error, call.layer, call.operation)
+        }
+      },
+      (error: unknown) => {
+        this.#settle(call)
+        throw blamed(error, call.layer, call.operation)
+      },
+    )
+  }
+
+  #settle(call: Call): void {
+    this.#calls.delete(call)
+    if (this.#calls.size > 0 || this.#idle.length === 0) return
+    const idle = this.#idle
+    this.#idle = []
+    for (const resolve of idle) resolve()
   }
 }
+
+function ignore(): void {}

@@ -306,23 +306,20 @@ export class Commands {
     else this.#replies.done(request)
   }
 
-  async #settled(request: Request, answer: Promise<Answer>): Promise<Answer | typeof failed> {
-    try {
-      return await answer
-    } catch (error) {
-      this.#fail(request, error)
-      return failed
-    }
-  }
-
-  async #wait(request: Request, answer: Promise<Answer>, payloadBytes: number): Promise<void> {
+  #wait(request: Request, answer: Promise<Answer>, payloadBytes: number): Promise<void> {
     const bytes = request.type === NBD_CMD_READ ? request.length : payloadBytes
     this.#gate.enter()
     this.#inFlight++
     this.#inFlightBytes += bytes
+    return answer.then(
+      (value) => this.#settled(bytes, () => this.#answer(request, value)),
+      (error: unknown) => this.#settled(bytes, () => this.#fail(request, error)),
+    )
+  }
+
+  #settled(bytes: number, reply: () => void): void {
     try {
-      const settled = await this.#settled(request, answer)
-      if (settled !== failed) this.#answer(request, settled)
+      reply()
     } catch (error) {
       this.#events.bug(error)
     }
@@ -332,9 +329,6 @@ export class Commands {
     this.#events.settled()
   }
 }
-
-/** The request was already answered with an error. */
-const failed = Symbol('failed')
 
 /** Maps two errors to EINVAL unless the client's request allows them ("Error values"). */
 function wireError(error: number, { type, flags }: Request, mode: ReplyMode): number {

@@ -68,7 +68,7 @@ export class Transmission {
   #yields = false
   #receivedBytes = 0
   #widened = false
-  #flushScheduled = false
+  #stepScheduled = false
   /** While requests are handled the connection is not idle, whatever the counts say. */
   #state: 'waiting' | 'handling' | 'ended' = 'waiting'
   /** Chunks that arrived while requests were handled. The current ones come first. */
@@ -217,7 +217,6 @@ export class Transmission {
   #afterBatch(): void {
     if (this.#ended) return
     this.#write()
-    if (this.#commands.inFlight === 0) this.#busyPoll.expect()
     const { open, listening, tired } = this.#requests
     this.#open = open
     this.#read(open || listening)
@@ -230,7 +229,7 @@ export class Transmission {
       this.#waitsForGate = true
       this.#gate.whenFree(() => {
         this.#waitsForGate = false
-        this.#goOn()
+        this.#scheduleStep()
       })
     }
     this.#events.active()
@@ -260,11 +259,16 @@ export class Transmission {
 
   /** There may be room again: handles the bytes received so far, then receives more. */
   #goOn(): void {
-    if (!this.#open && !this.#yields && this.#state === 'waiting') this.#look(() => this.#requests.resume())
+    if (this.#waitsForRoom) this.#look(() => this.#requests.resume())
+  }
+
+  get #waitsForRoom(): boolean {
+    return !this.#open && !this.#yields && this.#state === 'waiting'
   }
 
   #write(): void {
     this.#replies.flush()
+    if (this.#commands.inFlight === 0) this.#busyPoll.expect()
     if (this.#replies.pendingBytes === 0) this.#commands.taken()
     else if (!this.#widened) {
       this.#widened = true
@@ -282,22 +286,32 @@ export class Transmission {
 
   /** A request that waited was answered. */
   #settled(): void {
-    if (this.#ended) {
-      this.#events.active()
-      return
-    }
-    this.#goOn()
-    if (this.#flushScheduled) return
-    this.#flushScheduled = true
-    // While other requests are in flight, their replies may join this batch.
-    if (this.#commands.inFlight > 0) setImmediate(this.#flush)
-    else process.nextTick(this.#flush)
+    if (this.#ended) this.#events.active()
+    else this.#scheduleStep()
   }
 
-  #flush = (): void => {
-    this.#flushScheduled = false
+  /** Schedules one step for all requests that settle until then. */
+  #scheduleStep(): void {
+    if (this.#stepScheduled) return
+    this.#stepScheduled = true
+    process.nextTick(this.#scheduledStep)
+  }
+
+  #scheduledStep = (): void => {
+    // While requests are in flight, their replies may join this batch. While requests wait for room, other
+    // clients come first.
+    if (this.#commands.inFlight > 0 || !this.#open) setImmediate(this.#step)
+    else this.#step()
+  }
+
+  /** Handles the requests for which there is room again, and sends the replies queued so far. */
+  #step = (): void => {
+    this.#stepScheduled = false
     if (this.#ended) return
-    this.#write()
-    this.#events.active()
+    if (this.#waitsForRoom) this.#goOn()
+    else {
+      this.#write()
+      this.#events.active()
+    }
   }
 }

@@ -22,7 +22,7 @@ const commands = {
   'block status': nbd.NBD_CMD_BLOCK_STATUS,
   'an unknown command': 77,
 }
-type Command = keyof typeof commands
+type CommandName = keyof typeof commands
 
 async function connected(t: TestContext, options: DiskOptions = {}) {
   const disk = new Disk(options)
@@ -70,13 +70,13 @@ async function errorsOf(client: RawClient, requests: readonly RawRequest[]): Pro
 }
 
 /** A request of this command. A WRITE brings its bytes, and says so. */
-function request(command: Command, offset: number | bigint, length: number, flags = 0): RawRequest {
+function request(command: CommandName, offset: number | bigint, length: number, flags = 0): RawRequest {
   const type = commands[command]
   if (type !== WRITE) return { type, flags, offset, length }
   return { type, flags: flags | PAYLOAD_LEN, offset, length, payload: Buffer.alloc(length, 0x25) }
 }
 
-const everyCommand = Object.keys(commands) as Command[]
+const everyCommand = Object.keys(commands) as CommandName[]
 
 describe('with extended headers', () => {
   for (const command of everyCommand)
@@ -142,7 +142,7 @@ describe('with extended headers', () => {
 
   const codes = ['EPERM', 'EIO', 'ENOMEM', 'EINVAL', 'ENOSPC', 'EOVERFLOW', 'ENOTSUP', 'ESHUTDOWN']
   /** The protocol has EOVERFLOW for reads alone, and ENOTSUP for zeroes that have to be fast. */
-  const told = (command: Command, code: string) =>
+  const told = (command: CommandName, code: string) =>
     code === 'ENOTSUP' || (code === 'EOVERFLOW' && command !== 'read') ? 'EINVAL' : code
   for (const command of everyCommand.filter((name) => name !== 'an unknown command'))
     test(`${command} is answered once with whatever error the device has for it`, async (t) => {

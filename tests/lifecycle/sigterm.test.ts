@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { quietMs } from '../../src/connection/connection.js'
-import { type Command, stopUnderLoad } from './write-load.js'
+import { type CopyCommand, stopUnderLoad } from './write-load.js'
 
 const rounds = Number(process.env.SIGTERM_ROUNDS ?? 10)
 const firstSeed = Number(process.env.SIGTERM_SEED ?? 1)
@@ -14,7 +14,7 @@ const firstSeed = Number(process.env.SIGTERM_SEED ?? 1)
 /** The program, as it was compiled together with this test. */
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const program =
-  (...options: string[]): Command =>
+  (...options: string[]): CopyCommand =>
   (socket, image) => [process.execPath, main, '-f', '-U', socket, ...options, 'file', image]
 
 for (const [how, ...options] of [['one thread'], ['three threads', '--workers=3']])

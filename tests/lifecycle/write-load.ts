@@ -40,10 +40,10 @@ export interface Outcome {
 }
 
 /** The words of a command that serves `image` on `socket`. */
-export type Command = (socket: string, image: string) => readonly [program: string, ...args: string[]]
+export type CopyCommand = (socket: string, image: string) => readonly [program: string, ...args: string[]]
 
 /** Starts a server, writes to it from several clients, sends SIGTERM at a moment that `seed` chooses. */
-export async function stopUnderLoad(command: Command, seed: number): Promise<Outcome> {
+export async function stopUnderLoad(command: CopyCommand, seed: number): Promise<Outcome> {
   const random = seeded(seed)
   const directory = mkdtempSync(join(tmpdir(), 'write-load-'))
   const [socket, image] = [join(directory, 'socket'), join(directory, 'image')]

@@ -209,7 +209,7 @@ export const options: readonly Option[] = [
     names: ['threads'],
     short: 't',
     placeholder: 'N',
-    doc: 'Requests in flight on each connection, at most; 16 unless given.',
+    doc: 'Requests in flight on each connection, at most; 64 unless given.',
     set: (threads) => ({ threads: parseInteger(threads, 0, 65536) }),
   },
   {

@@ -7,7 +7,7 @@ import { missingOptions } from './missing-options.js'
 import { type Option, options } from './options.js'
 import { defaults, type Settings } from './settings.js'
 
-export interface CommandLine {
+export interface ParsedLine {
   readonly settings: Settings
   /** The plugin and the words after it. */
   readonly words: readonly string[]
@@ -36,7 +36,7 @@ const exclusive: readonly (readonly [keyof Settings, string][])[] = [
  * @throws ConfigError for an option that is unknown, not implemented yet, has a bad value, or conflicts with
  * another.
  */
-export function parseOptions(argv: readonly string[]): CommandLine {
+export function parseOptions(argv: readonly string[]): ParsedLine {
   const known = [...options, ...missingOptions]
   const { options: given, words } = getopt(argv, known, argumentsInFile)
   let settings = defaults

@@ -9,7 +9,7 @@ import { constants } from 'node:os'
 import type { Duplex, Readable } from 'node:stream'
 import { inheritedDescriptors } from '../../api/inherited.js'
 import { spawn } from '../../os/spawn.js'
-import type { CommandLine } from '../options/parse-options.js'
+import type { ParsedLine } from '../options/parse-options.js'
 import { rawArguments } from '../options/raw-arguments.js'
 import { complain } from '../output/output.js'
 import { readyVariable } from './launcher.js'
@@ -19,7 +19,7 @@ import { readyVariable } from './launcher.js'
  *
  * @returns the exit status: 0, or the exit status of the copy.
  */
-export async function startInBackground(commandLine: CommandLine): Promise<number> {
+export async function startInBackground(commandLine: ParsedLine): Promise<number> {
   for (let tries = 1; ; tries++) {
     try {
       const { child, ready } = startCopy(commandLine)
@@ -38,7 +38,7 @@ const triesMax = 10
 /**
  * The copy gets the same words, which show its user what it is. It acts on the command line that it receives.
  */
-function startCopy(commandLine: CommandLine): { readonly child: ChildProcess; readonly ready: Readable } {
+function startCopy(commandLine: ParsedLine): { readonly child: ChildProcess; readonly ready: Readable } {
   const inherited = inheritedDescriptors()
   const readyFd = Math.max(...inherited) + 1
   const stdio = Array.from({ length: readyFd }, (_, fd) => (inherited.includes(fd) ? fd : 'ignore'))

@@ -1,7 +1,7 @@
 /** In the background: the process that started this one, and waits until clients can connect. */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { devNull } from 'node:os'
-import type { CommandLine } from '../options/parse-options.js'
+import type { ParsedLine } from '../options/parse-options.js'
 
 /**
  * The environment variable with the number of the descriptor on which that process sends the command line and
@@ -12,7 +12,7 @@ export const readyVariable = 'NBDKIT_TS_READY_FD'
 export interface Starter {
   readonly fd: number
   /** The command line as that process read it: argument files may be pipes, which can only be read once. */
-  readonly commandLine: CommandLine
+  readonly commandLine: ParsedLine
   /**
    * Releases the starting process, and everything that would keep its terminal or pipes open.
    *
@@ -30,7 +30,7 @@ export function starter(): Starter | undefined {
   const fd = Number(text)
   return {
     fd,
-    commandLine: JSON.parse(readLine(fd)) as CommandLine,
+    commandLine: JSON.parse(readLine(fd)) as ParsedLine,
     ready(keepStandardError) {
       process.chdir('/')
       for (const standard of keepStandardError ? [0, 1] : [0, 1, 2]) becomeNull(standard)

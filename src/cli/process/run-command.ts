@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { spawn } from '../../os/spawn.js'
 import type { Settings } from '../options/settings.js'
 import { complain } from '../output/output.js'
-import type { Served } from '../serve/workers.js'
+import type { ServedThreads } from '../serve/workers.js'
 
 export interface Captive {
   /** Our exit status: that of the command, or 128 plus the number of the signal that killed it. */
@@ -19,7 +19,7 @@ export interface Captive {
  *
  * @throws Error when the system does not accept the command.
  */
-export function startCaptive(command: string, server: Served, settings: Settings): Captive {
+export function startCaptive(command: string, server: ServedThreads, settings: Settings): Captive {
   const child = spawn('/bin/sh', ['-c', `${variables(server, settings)}\n${command}`], {
     argv0: 'sh',
     stdio: 'inherit',
@@ -35,7 +35,7 @@ async function ending(child: ChildProcess): Promise<number> {
 }
 
 /** Shell variables and not environment variables: programs that the command starts do not inherit them. */
-function variables(server: Served, { exportName, name }: Settings): string {
+function variables(server: ServedThreads, { exportName, name }: Settings): string {
   const [place] = server.addresses
   const uri = server.uri ?? ''
   return Object.entries({

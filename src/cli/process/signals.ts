@@ -2,7 +2,7 @@
 import { timeoutMsMax } from '../../connection/ending.js'
 import type { Settings } from '../options/settings.js'
 import { complain } from '../output/output.js'
-import type { Served } from '../serve/workers.js'
+import type { ServedThreads } from '../serve/workers.js'
 import { endProcess } from './exit.js'
 import type { Captive } from './run-command.js'
 
@@ -18,7 +18,7 @@ export interface Run {
  * The first signal requests a stop, the second forces it. A terminal also signals the command; other signals
  * are passed on.
  */
-export function stopOnSignals(server: Served, run: Run, { graceMs }: Settings): void {
+export function stopOnSignals(server: ServedThreads, run: Run, { graceMs }: Settings): void {
   const stop = (signal: NodeJS.Signals) => {
     const again = run.signal !== undefined
     run.signal ??= signal
@@ -34,7 +34,7 @@ export function stopOnSignals(server: Served, run: Run, { graceMs }: Settings): 
 const lastGraceMs = 2000
 
 /** Ends the process some time after the server should have given up by itself. */
-function giveUpLater(server: Served, graceMs: number): void {
+function giveUpLater(server: ServedThreads, graceMs: number): void {
   const settleMs = Math.max(graceMs, 1000)
   if (graceMs + settleMs + lastGraceMs > timeoutMsMax) return
   const giveUp = () => {

@@ -5,14 +5,14 @@ import { dirname } from 'node:path'
 import { fsPath, isUtf8 } from '../../api/byte-text.js'
 import { ConfigError, propertyOf } from '../../api/errors.js'
 import type { ListenTarget } from '../../api/server.js'
-import type { Served } from './workers.js'
+import type { ServedThreads } from './workers.js'
 
 /**
  * A port of 0 takes a free port for the first address, and the same port for the others.
  *
  * @throws ConfigError that names the address where listening failed.
  */
-export async function listenOnAll(server: Served, places: readonly ListenTarget[]): Promise<void> {
+export async function listenOnAll(server: ServedThreads, places: readonly ListenTarget[]): Promise<void> {
   for (const place of places) {
     const [first] = server.addresses
     const isAny = 'port' in place && place.port === 0

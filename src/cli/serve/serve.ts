@@ -24,7 +24,7 @@ import { takeStandardStreams } from '../process/standard-streams.js'
 import { stdioStream } from '../process/stdio.js'
 import { placesToListen } from './listen-targets.js'
 import { listenOnAll } from './listening.js'
-import type { Served, WorkersOptions } from './workers.js'
+import type { ServedThreads, WorkersOptions } from './workers.js'
 
 /**
  * Serves until a signal, a layer, the client of `-s` or the command of `--run` ends it.
@@ -92,7 +92,7 @@ interface Making extends Omit<WorkersOptions, 'count'> {
   readonly log: Log
 }
 
-async function makeServer({ log, ...options }: Making): Promise<Server | Served> {
+async function makeServer({ log, ...options }: Making): Promise<Server | ServedThreads> {
   const { settings, layers } = options
   const one = () => createServer({ ...serverOptions(settings, log), ...layers })
   if (settings.workers === 1) return one()
@@ -102,7 +102,12 @@ async function makeServer({ log, ...options }: Making): Promise<Server | Served>
 }
 
 /** @param detach called when clients can connect. */
-async function serveSockets(server: Served, run: Run, settings: Settings, detach: () => void): Promise<void> {
+async function serveSockets(
+  server: ServedThreads,
+  run: Run,
+  settings: Settings,
+  detach: () => void,
+): Promise<void> {
   // A layer or a signal may already have requested a stop.
   if (server.state !== 'serving') return
   const { pidFile } = settings
@@ -134,7 +139,12 @@ function detach({ log }: Settings, messages: MessageTarget, startedBy: Starter |
   messages.leaveStandardError()
 }
 
-async function serveCaptive(server: Served, run: Run, settings: Settings, command: string): Promise<void> {
+async function serveCaptive(
+  server: ServedThreads,
+  run: Run,
+  settings: Settings,
+  command: string,
+): Promise<void> {
   try {
     run.captive = startCaptive(command, server, settings)
     run.status = await run.captive.status

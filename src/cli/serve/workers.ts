@@ -25,7 +25,7 @@ import type { Order, Report, WorkerData } from './worker.js'
 const setUpMs = 1000
 
 /** The part of a server that the program needs, with one or several threads. */
-export type Served = Pick<Server, 'state' | 'uri' | 'addresses' | 'listen' | 'shutdown' | 'stopped'>
+export type ServedThreads = Pick<Server, 'state' | 'uri' | 'addresses' | 'listen' | 'shutdown' | 'stopped'>
 
 /**
  * The number of threads that serve. 1 means this thread.
@@ -64,7 +64,7 @@ interface Thread {
   readonly stopped: Promise<void>
 }
 
-export class WorkerServer implements Served {
+export class WorkerServer implements ServedThreads {
   readonly stopped: Promise<void>
   readonly #options: WorkersOptions
   readonly #threads: Thread[] = []

@@ -88,7 +88,11 @@ type Write = (entry: Entry) => MaybePromise<void>
 function loggedDevice(device: Device, connection: number, write: Write): DeviceInit {
   const { can } = device
   let transactions = 0
-  const call = (type: Command['type']): Call => ({ action: actions[type], connection, id: ++transactions })
+  const call = (type: Command['type']): LoggedCall => ({
+    action: actions[type],
+    connection,
+    id: ++transactions,
+  })
   return {
     ...around(device, (command, proceed) =>
       logged(write, call(command.type), commandFields(command), proceed),
@@ -110,16 +114,16 @@ function loggedDevice(device: Device, connection: number, write: Write): DeviceI
 }
 
 /** The parts that both lines of a request share. */
-type Call = Pick<Entry, 'action' | 'connection' | 'id'>
+type LoggedCall = Pick<Entry, 'action' | 'connection' | 'id'>
 
 const success = Object.freeze({ return: 0 })
 
-function lineFor(type: Entry['type'], { action, connection, id }: Call, fields: Fields): Entry {
+function lineFor(type: Entry['type'], { action, connection, id }: LoggedCall, fields: Fields): Entry {
   return { type, action, connection, id, fields }
 }
 
 /** Writes a line before and a line after. Synchronous over a synchronous device. */
-function logged<T>(write: Write, call: Call, fields: Fields, proceed: () => MaybePromise<T>) {
+function logged<T>(write: Write, call: LoggedCall, fields: Fields, proceed: () => MaybePromise<T>) {
   return settle(write, call, fields, proceed, (value) => {
     write(lineFor('LEAVE', call, success))
     return value
@@ -129,7 +133,7 @@ function logged<T>(write: Write, call: Call, fields: Fields, proceed: () => Mayb
 /** The same for a list, which stays lazy: the line after is written when enough items were taken. */
 function loggedList<T>(
   write: Write,
-  call: Call,
+  call: LoggedCall,
   fields: Fields,
   proceed: () => MaybePromise<Iterable<T>>,
   show: (taken: readonly T[]) => Fields,
@@ -153,7 +157,7 @@ function loggedList<T>(
 
 function settle<T, U>(
   write: Write,
-  call: Call,
+  call: LoggedCall,
   fields: Fields,
   proceed: () => MaybePromise<T>,
   done: (value: T) => U,

@@ -17,14 +17,14 @@ export const maxKnownStatus = 8
 const writes: ReadonlySet<string> = new Set(['pwrite', 'trim', 'zero', 'flush'])
 
 /** How to run a method: a file, and the arguments before the method's words. */
-export interface Command {
+export interface ScriptCommand {
   readonly file: string
   readonly args: readonly string[]
 }
 
 export interface ScriptsOptions {
   /** Undefined for a missing method: nothing is started. */
-  readonly commandOf: (method: string) => Command | undefined
+  readonly commandOf: (method: string) => ScriptCommand | undefined
   /** The script's name, for messages. */
   readonly name: string
   readonly known?: ReadonlySet<string>
