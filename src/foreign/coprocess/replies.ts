@@ -85,6 +85,11 @@ export class ReplyDecoder {
         at = this.#takeOutput(chunk, at)
         continue
       }
+      const next = this.#begunLength === 0 ? this.#okLine(chunk, at) : at
+      if (next > at) {
+        at = next
+        continue
+      }
       const end = chunk.indexOf(10, at)
       if (end < 0) {
         this.#keep(chunk.subarray(at))
@@ -97,11 +102,41 @@ export class ReplyDecoder {
     }
   }
 
+  /**
+   * Decodes the line `TAG ok` or `TAG ok LENGTH`, the answer to most requests, without making a string.
+   * Returns the position after the line, or `at` for any other line.
+   */
+  #okLine(chunk: Buffer, at: number): number {
+    const space = digitsEnd(chunk, at)
+    if (chunk[space] !== 0x20 || chunk[space + 1] !== 0x6f || chunk[space + 2] !== 0x6b) return at
+    const hasLength = chunk[space + 3] === 0x20
+    const end = hasLength ? digitsEnd(chunk, space + 4) : space + 3
+    const length = hasLength ? numberIn(chunk, space + 4, end) : 0
+    if (chunk[end] !== 0x0a || (hasLength && length === 0)) return at
+    const tag = numberIn(chunk, at, space)
+    const target = this.#events.target(tag, length)
+    if (target === undefined) return at
+    this.#answer(tag, length, target)
+    return end + 1
+  }
+
+  #answer(tag: number, length: number, target: Uint8Array): void {
+    if (length === 0) {
+      this.#events.ok(tag, nothing, 0)
+      return
+    }
+    this.#tag = tag
+    this.#length = length
+    this.#missing = length
+    this.#target = target
+    this.#filled = 0
+  }
+
   #takeOutput(chunk: Buffer, at: number): number {
     const length = Math.min(this.#missing, chunk.length - at)
     const useful = Math.min(length, this.#target.length - this.#filled)
     if (useful > 0) {
-      chunk.copy(this.#target, this.#filled, at, at + useful)
+      this.#target.set(new Uint8Array(chunk.buffer, chunk.byteOffset + at, useful), this.#filled)
       this.#filled += useful
     }
     this.#missing -= length
@@ -144,13 +179,7 @@ export class ReplyDecoder {
       throw new Error(`"${shown(line)}" has no length`)
     const target = this.#events.target(tag, length)
     if (target === undefined) throw new Error(`an answer to a call that does not wait: "${shown(line)}"`)
-    if (length > 0) {
-      this.#tag = tag
-      this.#length = length
-      this.#missing = length
-      this.#target = target
-      this.#filled = 0
-    } else if (status === 'ok' || status === 'ok 0') this.#events.ok(tag, nothing, 0)
+    if (length > 0 || status === 'ok' || status === 'ok 0') this.#answer(tag, length, target)
     else if (status === 'false' || status === 'missing') this.#events.other(tag, status)
     else if (status.startsWith('raised ')) {
       const [, name = '', place = '', message = ''] =
@@ -176,6 +205,24 @@ export class ReplyDecoder {
 }
 
 const nothing = new Uint8Array(0)
+
+/** The digits of the longest number that is decoded without making a string. */
+const digitsMax = 15
+
+/** The position after the digits from `at` on. */
+function digitsEnd(chunk: Buffer, at: number): number {
+  let end = at
+  for (let byte = chunk[end]; byte !== undefined && byte >= 0x30 && byte <= 0x39; byte = chunk[end]) end++
+  return end
+}
+
+/** The number of some digits; 0 where there are none or too many. */
+function numberIn(chunk: Buffer, from: number, to: number): number {
+  if (to - from > digitsMax) return 0
+  let number = 0
+  for (let at = from; at < to; at++) number = number * 10 + (chunk[at] ?? 0) - 0x30
+  return number
+}
 
 function wrong(line: string): never {
   throw new Error(`a line that is none of the protocol: "${shown(line)}"`)

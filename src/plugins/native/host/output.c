@@ -15,7 +15,8 @@
 #include "host.h"
 
 enum {
-  gathered_max = 64 << 10,
+  /* Half of 16 answers of 4 KiB: the server handles one half while the other is made. */
+  gathered_max = 34 << 10,
   /* Answers of more bytes than these are not copied. */
   copied_max = 16 << 10,
   /* A line may be 64 KiB long. */
