@@ -42,6 +42,7 @@ function commandsOn(init: Partial<DeviceInit>) {
     agreement: { device, readOnly: false, mode: 'simple', contextCount: 0, exportName: '', contexts: [] },
     ...{ replies, pool, share, log },
     gate: new Gate(2),
+    waitingBytesMax: Number.POSITIVE_INFINITY,
     events: { settled: () => settled++, bug: (error) => bugs.push(error) },
   })
   /** The errors of all replies, when they have arrived. */

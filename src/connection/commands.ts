@@ -21,7 +21,7 @@ import {
   NBD_EOVERFLOW,
 } from '../protocol/constants.js'
 import { errorName, errorNumber } from '../protocol/errno.js'
-import { copyBytesMax, inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
+import { copyBytesMax, inFlightAlways, inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import type { ReplyMode } from '../protocol/reply.js'
 import type { Request } from '../protocol/request.js'
 import type { Agreement, MetaContext } from './agreement.js'
@@ -53,6 +53,8 @@ export interface CommandParts {
   readonly replies: ReplyQueue
   readonly pool: BufferPool
   readonly gate: Gate
+  /** Bytes of requests in flight, where there are more than `inFlightAlways`. */
+  readonly waitingBytesMax: number
   readonly share: MemoryShare
   readonly log: Log
   readonly events: CommandEvents
@@ -77,6 +79,7 @@ export class Commands {
   readonly #replies: ReplyQueue
   readonly #pool: BufferPool
   readonly #gate: Gate
+  readonly #waitingBytesMax: number
   readonly #share: MemoryShare
   readonly #log: Log
   readonly #events: CommandEvents
@@ -93,11 +96,12 @@ export class Commands {
   /** Reads left that get no memory in the reply buffer, because the device made an earlier one wait. */
   #pooledReads = 0
 
-  constructor({ agreement, replies, pool, gate, share, log, events }: CommandParts) {
+  constructor({ agreement, replies, pool, gate, waitingBytesMax, share, log, events }: CommandParts) {
     this.#agreement = agreement
     this.#replies = replies
     this.#pool = pool
     this.#gate = gate
+    this.#waitingBytesMax = waitingBytesMax
     this.#share = share
     this.#log = log
     this.#events = events
@@ -110,7 +114,9 @@ export class Commands {
 
   /** True when the next request has to wait. */
   get full(): boolean {
-    return this.#gate.full || this.#inFlightBytes >= inFlightBytesMax
+    const bytes = this.#inFlightBytes
+    const isMuch = this.#inFlight >= inFlightAlways && bytes >= this.#waitingBytesMax
+    return this.#gate.full || isMuch || bytes >= inFlightBytesMax
   }
 
   /** Releases the memory held for replies: the client has taken them all. */

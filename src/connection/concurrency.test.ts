@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError } from '../api/errors.js'
 import type { Concurrency } from '../api/plugin.js'
 import { NBD_CMD_DISC as DISC, NBD_CMD_READ as READ, NBD_CMD_WRITE as WRITE } from '../protocol/constants.js'
-import { inFlightBytesMax, inFlightMax } from '../protocol/limits.js'
+import { inFlightAlways, inFlightBytesMax, inFlightMax } from '../protocol/limits.js'
 import type { RawClient } from '../testing/raw-client.js'
 import { Disk, type DiskOptions, serve } from '../testing/served-disk.js'
 import { Gate } from './concurrency.js'
@@ -90,7 +90,7 @@ function sendReads(client: RawClient, count: number, from = 0): void {
 
 describe('requests in flight', () => {
   for (const kind of ['stream', 'socket'] as const) {
-    test(`are 16 at most, and none of the others is lost: ${kind}`, async (t) => {
+    test(`are 64 at most, and none of the others is lost: ${kind}`, async (t) => {
       const disk = new Disk({ answers: 'by hand' })
       const served = serve(t, disk)
       const client = kind === 'stream' ? served.connect() : await served.connectSocket()
@@ -106,6 +106,21 @@ describe('requests in flight', () => {
         assert.ok(disk.held.length <= inFlightMax)
       }
       assert.equal(disk.calls.length, 100)
+    })
+
+    test(`are 16 at most where they are long, unless the user gives a number: ${kind}`, async (t) => {
+      for (const threads of [undefined, 40]) {
+        const disk = new Disk({ answers: 'by hand', size: MiB })
+        const served = serve(t, disk, threads === undefined ? {} : { threads })
+        const client = kind === 'stream' ? served.connect() : await served.connectSocket()
+        await client.go()
+        const length = MiB / 8
+        for (let cookie = 0; cookie < 50; cookie++) client.sendRequest({ type: READ, cookie, length })
+        await disk.holds(threads ?? inFlightAlways)
+        await settle()
+        assert.equal(disk.held.length, threads ?? inFlightAlways)
+        disk.releaseAll()
+      }
     })
 
     test(`that wait in the middle of a payload go on there: ${kind}`, async (t) => {

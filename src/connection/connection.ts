@@ -24,6 +24,7 @@ import { HandshakeStream } from './handshake-stream.js'
 import { hasHungUp } from './hang-up-watch.js'
 import { MemoryShare } from './memory-budget.js'
 import { OpenExport } from './open-export.js'
+import { endInOrder } from './parting.js'
 import { ReceiveBuffers } from './receive-buffer.js'
 import type { PeerOf, ServerResources } from './server-resources.js'
 import { move } from './states.js'
@@ -75,7 +76,6 @@ export class ClientConnection implements Connection {
   #client: 'sends' | 'said goodbye' | 'ended' = 'sends'
   #optionInHand = false
   #devicesClosed = false
-  /** Resolves when the stream is gone. */
   readonly #streamGone: Promise<void>
   #onStreamGone = () => {}
   /** Called when the connection is closed and no callback is running. */
@@ -139,7 +139,6 @@ export class ClientConnection implements Connection {
     }
     return this.#abort.signal
   }
-
   get requests(): number {
     return this.#phase?.counts.requests ?? 0
   }
@@ -229,8 +228,7 @@ export class ClientConnection implements Connection {
     this.#share.end()
     await this.#export.close()
     this.#devicesClosed = true
-    const { stream } = this.#transport
-    if (!stream.destroyed) stream.end(() => stream.destroy())
+    if (!this.#transport.stream.destroyed) endInOrder(this.#transport, () => this.#client === 'sends')
     await this.#streamGone
     this.#ending.gone()
     clearTimeout(this.#handshakeTimer)
@@ -311,13 +309,14 @@ export class ClientConnection implements Connection {
 
   #begin(agreement: Agreement): void {
     clearTimeout(this.#handshakeTimer)
-    const { pool, busyPoll, hangUps, widen } = this.#resources
+    const { pool, busyPoll, hangUps, widen, waitingBytesMax } = this.#resources
     this.#phase = new Transmission({
       agreement,
       pool,
       busyPoll,
       hangUps,
       widen,
+      waitingBytesMax,
       transport: this.#transport,
       buffers: this.#buffers,
       gate: this.#gate,
@@ -346,7 +345,8 @@ export class ClientConnection implements Connection {
   }
 
   #received(length: number, chunk: Uint8Array | undefined): boolean {
-    if (this.#isClosed) return false
+    // The stream ends in order, or is gone.
+    if (this.#isClosed) return this.#devicesClosed
     if (this.#phase) return this.#phase.received(length, chunk)
     // Copies the bytes, so that the buffer can stay small during the handshake.
     return this.#handshake.received(chunk ?? this.#buffers.current.bytes.subarray(0, length))
@@ -354,9 +354,9 @@ export class ClientConnection implements Connection {
 
   /** The peer will send no more. */
   #ended(): void {
-    if (this.#isClosed) return
     const saidGoodbye = this.#client === 'said goodbye'
     this.#client = 'ended'
+    if (this.#isClosed) return
     const { stream } = this.#transport
     // A client that has closed both directions takes no replies.
     if (!this.#phase || this.#phase.starved || hasHungUp(stream)) this.drop('the client left')
@@ -365,7 +365,7 @@ export class ClientConnection implements Connection {
       this.#endWhenIdle()
       // The client may have vanished, or may still read. Callbacks that sleep for it go on at once, unless it
       // said goodbye: then they finish their sleep.
-      if (!saidGoodbye) this.#fireSignal()
+      if (!saidGoodbye && !this.#phase.endsWithGoodbye) this.#fireSignal()
     }
   }
 
@@ -382,7 +382,7 @@ export class ClientConnection implements Connection {
 
   #endWhenIdle(): void {
     if (this.#state === 'transmission') this.#enter('draining')
-    this.#ending.afterQuiet(0)
+    this.#ending.whenIdle()
   }
 
   /** Reacts to activity. Where the connection is about to end, the quiet period starts again. */

@@ -17,6 +17,8 @@ export interface EndingEvents {
 export class Ending {
   readonly #events: EndingEvents
   #quietMs: number | undefined
+  /** The client sends no more, so nothing is on its way. */
+  #atOnce = false
   #quiet: NodeJS.Timeout | undefined
   #lastLook: NodeJS.Immediate | undefined
   #deadline: { readonly at: number; readonly timer: NodeJS.Timeout } | undefined
@@ -36,6 +38,12 @@ export class Ending {
     setImmediate(() => this.#events.look())
   }
 
+  /** Ends the connection as soon as it is idle: the client sends no more. */
+  whenIdle(): void {
+    this.#atOnce = true
+    this.afterQuiet(0)
+  }
+
   /** Ends the connection after this time, whatever it does. Of several calls, the earliest deadline holds. */
   within(ms: number): void {
     const at = performance.now() + ms
@@ -49,12 +57,14 @@ export class Ending {
     if (this.#quietMs === undefined) return
     this.closed()
     if (!idle()) return
-    if (this.#quietMs === 0) this.#events.quiet()
-    else
-      this.#quiet = setTimeout(() => {
-        // Data that came while the event loop was busy is read before this. The connection is then not quiet.
-        this.#lastLook = setImmediate(() => this.#events.quiet())
-      }, this.#quietMs)
+    if (this.#atOnce) this.#events.quiet()
+    else if (this.#quietMs === 0) this.#lookOnce()
+    else this.#quiet = setTimeout(() => this.#lookOnce(), this.#quietMs)
+  }
+
+  /** Data that came while the event loop was busy is read before this. The connection is then not quiet. */
+  #lookOnce(): void {
+    this.#lastLook = setImmediate(() => this.#events.quiet())
   }
 
   /** The connection is closed and needs no quiet period. The deadline holds until the rest is gone. */

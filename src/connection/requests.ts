@@ -25,6 +25,7 @@ import {
 import {
   decodeRequest,
   emptyRequest,
+  endsWithDisconnect,
   extendedRequestBytes,
   type Request,
   requestBytes,
@@ -133,6 +134,15 @@ export class Requests {
   /** From now on every request but DISC fails with ESHUTDOWN and reaches no layer. */
   refuseAll(): void {
     this.#refuseAll = true
+  }
+
+  /**
+   * True where the last bytes received are NBD_CMD_DISC, although requests before it still wait. Then the
+   * client has said goodbye, and did not vanish.
+   */
+  get endsWithGoodbye(): boolean {
+    const waiting = this.#tails.map(({ buffer, at, end }) => buffer.bytes.subarray(at, end))
+    return endsWithDisconnect(Buffer.concat(waiting), this.#extended)
   }
 
   /** Handles nothing more. */

@@ -30,6 +30,8 @@ export interface ServerResources {
   readonly log: Log
   /** Returns the gate of one connection: its own, or one for all, depending on the layers' concurrency. */
   gate(): Gate
+  /** Bytes of requests in flight on one connection, where there are more than 16 of them. */
+  readonly waitingBytesMax: number
 }
 
 /** Returns the peer at the other end of a stream. */

@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import type { ConnectionState } from '../api/connection.js'
 
 /**
@@ -21,8 +20,8 @@ export const connectionStates: Readonly<Record<ConnectionState, readonly Connect
   closed: [],
 }
 
-/** Asserts that a move is legal, and returns the new state. */
+/** Returns the new state. @throws Error where the move is not legal: a mistake of ours. */
 export function move(from: ConnectionState, to: ConnectionState): ConnectionState {
-  assert.ok(connectionStates[from].includes(to), `a connection cannot move from ${from} to ${to}`)
+  if (!connectionStates[from].includes(to)) throw new Error(`a connection cannot move from ${from} to ${to}`)
   return to
 }

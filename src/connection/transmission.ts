@@ -38,6 +38,7 @@ export interface TransmissionParts {
   readonly share: MemoryShare
   readonly busyPoll: BusyPoll
   readonly hangUps: HangUpWatch
+  readonly waitingBytesMax: number
   /** Makes a stream take more at once, where possible. */
   widen(stream: Duplex): void
   readonly log: Log
@@ -75,7 +76,7 @@ export class Transmission {
   readonly #late: Uint8Array[] = []
 
   constructor(parts: TransmissionParts) {
-    const { agreement, transport, buffers, pool, gate, share, busyPoll, log, events } = parts
+    const { agreement, transport, buffers, pool, gate, share, busyPoll, waitingBytesMax, log, events } = parts
     this.#transport = transport
     this.#buffers = buffers
     this.#gate = gate
@@ -88,6 +89,7 @@ export class Transmission {
     this.#commands = new Commands({
       ...common,
       gate,
+      waitingBytesMax,
       log,
       events: { settled: () => this.#settled(), bug: (error) => events.bug(error) },
     })
@@ -117,6 +119,11 @@ export class Transmission {
   /** True in the middle of a header or a payload when everything received was handled. */
   get starved(): boolean {
     return this.#requests.starved
+  }
+
+  /** True where the client said goodbye behind requests that still wait. */
+  get endsWithGoodbye(): boolean {
+    return this.#requests.endsWithGoodbye
   }
 
   /** True while the client has to act: take replies, or send the rest of a request. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { viewOf } from './bytes.js'
-import { decodeRequest, emptyRequest, type Request } from './request.js'
+import { decodeRequest, emptyRequest, endsWithDisconnect, type Request } from './request.js'
 
 /** Messages in the notation of the NBD spec: hex, a field at a time. */
 function hex(...fields: string[]): Buffer {
@@ -66,3 +66,15 @@ for (const [means, magic, extended] of magics)
   test(`${means} is no request`, () => {
     assert.equal(decode(Buffer.concat([hex(magic), Buffer.alloc(28)]), extended), undefined)
   })
+
+test('the last bytes are a DISC, or they are not', () => {
+  const read = hex('25609513', '0000', '0000', '0000000000000001', '0000000000000200', '00000400')
+  const disc = hex('25609513', '0000', '0002', '0000000000000000', '0000000000000000', '00000000')
+  const longDisc = hex('21e41c71', '0000', '0002', '0000000000000000', '0000000000000000', '0000000000000000')
+  assert.equal(endsWithDisconnect(Buffer.concat([read, disc]), false), true)
+  assert.equal(endsWithDisconnect(Buffer.concat([disc, read]), false), false)
+  assert.equal(endsWithDisconnect(disc.subarray(1), false), false)
+  assert.equal(endsWithDisconnect(longDisc, true), true)
+  assert.equal(endsWithDisconnect(longDisc, false), false)
+  assert.equal(endsWithDisconnect(Buffer.alloc(0), false), false)
+})

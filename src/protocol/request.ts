@@ -1,6 +1,6 @@
 /** Decodes requests (NBD spec, "Request message"). Pure. */
-import { getUint64, toNumber } from './bytes.js'
-import { NBD_EXTENDED_REQUEST_MAGIC, NBD_REQUEST_MAGIC } from './constants.js'
+import { getUint64, toNumber, viewOf } from './bytes.js'
+import { NBD_CMD_DISC, NBD_EXTENDED_REQUEST_MAGIC, NBD_REQUEST_MAGIC } from './constants.js'
 
 /** A decoded request. The cookie stays in two halves, because it is only sent back. */
 export interface Request {
@@ -37,4 +37,11 @@ export function decodeRequest(view: DataView, at: number, extended: boolean, req
   request.offset = toNumber(request.offsetHigh, request.offsetLow)
   request.length = extended ? getUint64(view, at + 24) : view.getUint32(at + 24)
   return true
+}
+
+/** True where the last bytes are a whole NBD_CMD_DISC. */
+export function endsWithDisconnect(bytes: Uint8Array, extended: boolean): boolean {
+  const at = bytes.length - (extended ? extendedRequestBytes : requestBytes)
+  const request = emptyRequest()
+  return at >= 0 && decodeRequest(viewOf(bytes), at, extended, request) && request.type === NBD_CMD_DISC
 }

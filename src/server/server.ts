@@ -29,7 +29,7 @@ import { safeLog } from '../lib/safe-log.js'
 import { safeController } from '../lib/safe-signal.js'
 import { BusyPoll } from '../net/busy-poll.js'
 import { widen } from '../net/socket-descriptor.js'
-import { busyPollUsMax, inFlightMax } from '../protocol/limits.js'
+import { busyPollUsMax, inFlightMax, waitingBytes } from '../protocol/limits.js'
 import { checkOptions, checkTarget } from './arguments.js'
 import { type Listener, listen, peerOf, uriOf, type Welcome } from './listen.js'
 import { move } from './states.js'
@@ -228,6 +228,8 @@ class NbdServer implements Server {
       widen,
       log: this.#log,
       gate: gates(concurrency, threads),
+      // A number that the user chose holds for requests of any length.
+      waitingBytesMax: this.#options.threads === undefined ? waitingBytes : Number.POSITIVE_INFINITY,
     }
   }
 

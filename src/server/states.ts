@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import type { ServerState } from '../api/server.js'
 
 /**
@@ -20,8 +19,8 @@ export const serverStates: Readonly<Record<ServerState, readonly ServerState[]>>
   stopped: [],
 }
 
-/** Asserts that a move is legal, and returns the new state. */
+/** Returns the new state. @throws Error where the move is not legal: a mistake of ours. */
 export function move(from: ServerState, to: ServerState): ServerState {
-  assert.ok(serverStates[from].includes(to), `a server cannot move from ${from} to ${to}`)
+  if (!serverStates[from].includes(to)) throw new Error(`a server cannot move from ${from} to ${to}`)
   return to
 }

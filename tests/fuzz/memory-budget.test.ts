@@ -106,6 +106,7 @@ async function run(seed: number): Promise<void> {
     widen() {},
     log: silentLog,
     gate: () => new Gate(random.pick([1, 2, 16])),
+    waitingBytesMax: Number.POSITIVE_INFINITY,
   }
   const connections: ClientConnection[] = []
   const clients = Array.from({ length: 1 + random.below(5) }, (_, id) => {

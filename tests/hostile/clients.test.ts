@@ -4,7 +4,13 @@ import { connect as connectTo } from 'node:net'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import * as nbd from '../../src/protocol/constants.js'
-import { batchBytesMax, outputBytesMax } from '../../src/protocol/limits.js'
+import {
+  batchBytesMax,
+  inFlightAlways,
+  inFlightMax,
+  outputBytesMax,
+  waitingBytes,
+} from '../../src/protocol/limits.js'
 import { encodeRequest, infoData, metaContextData, RawClient } from '../../src/testing/raw-client.js'
 import { type Answers, Disk, type Served, serve } from '../../src/testing/served-disk.js'
 
@@ -143,8 +149,8 @@ describe('a client that dies', () => {
     const served = serve(t, disk)
     const client = served.connect()
     await client.go()
-    for (let cookie = 0; cookie < 20; cookie++) client.sendRequest({ type: READ, cookie, length: 512 })
-    await disk.holds(16)
+    for (let cookie = 0; cookie < 80; cookie++) client.sendRequest({ type: READ, cookie, length: 512 })
+    await disk.holds(inFlightMax)
     client.stream.destroy()
     while (disk.held.length > 0) {
       await settle()
@@ -153,7 +159,11 @@ describe('a client that dies', () => {
     }
     await assertForgotten(served)
     assert.equal(disk.closed, 1)
-    assert.equal(disk.calls.length, 16, 'requests that waited are not begun for a client that is gone')
+    assert.equal(
+      disk.calls.length,
+      inFlightMax,
+      'requests that waited are not begun for a client that is gone',
+    )
   })
 
   test('is no concern of the others, whose requests go on', async (t) => {
@@ -188,6 +198,8 @@ describe('a client that dies', () => {
 describe('a client that does not read its replies', () => {
   /** What may be on its way: the output limit, a batch beyond it, and one more reply that began below it. */
   const bound = (reply: number) => outputBytesMax + 2 * batchBytesMax + 2 * reply
+  const inFlightBytes = (reply: number) =>
+    Math.min(inFlightMax * reply, Math.max(inFlightAlways * reply, waitingBytes + reply))
 
   for (const answers of ['now', 'later'] as const)
     for (const length of [4 * KiB, 64 * KiB, MiB])
@@ -200,7 +212,7 @@ describe('a client that does not read its replies', () => {
         for (let cookie = 0; cookie < count; cookie++) client.sendRequest({ type: READ, cookie, length })
         const before = await callsOf(disk)
         // A disk that answers later may have as many in flight as are allowed when the limit is reached.
-        const inFlight = answers === 'later' ? 16 * length : 0
+        const inFlight = answers === 'later' ? inFlightBytes(length) : 0
         assert.ok(before * length <= bound(length) + inFlight, `${before} reads of ${length} bytes`)
         await settle()
         assert.equal(disk.calls.length, before, 'the device is left in peace')
@@ -224,7 +236,7 @@ describe('a client that does not read its replies', () => {
     await sleep(20)
     const before = await callsOf(disk)
     // The system holds some, and the client's own stream.
-    assert.ok(before * length <= bound(length) + 16 * length + 2 * MiB, `${before} reads`)
+    assert.ok(before * length <= bound(length) + inFlightBytes(length) + 2 * MiB, `${before} reads`)
     client.stream.resume()
     for (let cookie = 0; cookie < count; cookie++) assert.equal((await client.reply()).data.length, length)
     assert.equal(disk.calls.length, count)
@@ -281,8 +293,8 @@ describe('a client that does not read its replies', () => {
     const calls = await callsOf(disk)
     const after = process.memoryUsage()
     const grown = after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed
-    // Ten clients asked for 1.25 GiB. Each may have a few MiB on its way, and 16 requests in flight.
-    assert.ok(calls <= 10 * (Math.ceil(bound(length) / length) + 16), `${calls} calls`)
+    // Ten clients asked for 1.25 GiB. Each may have a few MiB on its way, and 2 MiB in flight.
+    assert.ok(calls <= (10 * (bound(length) + inFlightBytes(length))) / length, `${calls} calls`)
     assert.ok(grown < 200 * MiB, `${grown} bytes`)
   })
 
