@@ -21,13 +21,14 @@ if (!isCurrent()) {
   const { status } = spawnSync(process.execPath, [compiler, '-p', root], { stdio: 'inherit' })
   if (status !== 0) process.exit(1)
   await import('./hover.mjs')
+  await import('./bundle.mjs')
   // The compiler leaves the file alone where a source was touched but not changed.
   utimesSync(result, new Date(), new Date())
 }
 
 /** True where no source or setting is newer than the output. */
 function isCurrent() {
-  if (!existsSync(result) || !existsSync(join(root, 'dist', 'src', 'cli', 'main.js'))) return false
+  if (!existsSync(result) || !existsSync(join(root, 'dist', 'package', 'cli', 'main.js'))) return false
   const made = statSync(result).mtimeMs
   const folders = ['src', 'tests', 'examples', 'bench'].filter((folder) => existsSync(join(root, folder)))
   const sources = folders.flatMap((folder) =>

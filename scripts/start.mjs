@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
 const program = fileURLToPath(new URL('../bin/nbdkit-ts', import.meta.url))
-if (!existsSync(new URL('../dist/src/cli/main.js', import.meta.url))) {
+if (!existsSync(new URL('../dist/package/cli/main.js', import.meta.url))) {
   console.error('nbdkit-ts is not compiled yet: run "npm ci" first, which also does that')
   process.exit(1)
 }

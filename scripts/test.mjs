@@ -86,7 +86,7 @@ function getClients() {
 function build() {
   const [biome, tsc] = ['@biomejs/biome/bin/biome', 'typescript/bin/tsc']
   const isFormed = patterns.length > 0 || runTool(biome, 'check', '.')
-  return isFormed && runTool(tsc, '-p', '.') && runScript('hover.mjs')
+  return isFormed && runTool(tsc, '-p', '.') && runScript('hover.mjs') && runScript('bundle.mjs')
 }
 
 function runScript(name) {

@@ -20,7 +20,7 @@ const onLinux = process.platform === 'linux' && libc() ? {} : { skip: 'it needs 
 function peerPlugin(): string {
   const directory = newDirectory({
     'peer.mjs': `
-      import { definePlugin } from '${pathToFileURL(join(root, 'dist/src/index.js'))}'
+      import { definePlugin } from '${pathToFileURL(join(root, 'dist/package/index.js'))}'
       export default definePlugin({ name: 'peer', description: 'x', params: {}, setup: () => ({
         open: ({ connection }) => ({
           size: 512,

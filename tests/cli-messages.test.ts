@@ -395,7 +395,7 @@ describe('the launcher', together, () => {
   it('says what builds it where a part is missing', () => {
     const directory = newDirectory({
       'package.json': '{ "type": "module" }',
-      'dist/src/cli/main.js': "import './gone.js'",
+      'dist/package/cli/main.js': "import './gone.js'",
     })
     mkdirSync(join(directory, 'bin'))
     cpSync(join(root, 'bin'), join(directory, 'bin'), { recursive: true })

@@ -400,7 +400,7 @@ describe('a module of a user', together, () => {
     if (existsSync(join(tmpdir(), 'node_modules', 'jiti')))
       return t.skip(`jiti is installed in ${tmpdir()}, so it is not missing`)
     const copy = newDirectory({ 'tape.ts': typed })
-    for (const part of ['package.json', 'bin', 'dist/src'])
+    for (const part of ['package.json', 'bin', 'dist/package'])
       cpSync(join(root, part), join(copy, part), { recursive: true })
     const message = /^cannot load \/\S+\/tape\.ts: Node \S+ does not run TypeScript: .*"npm install jiti"$/
     await complains(message, ['./tape.ts'], { bin: join(copy, 'bin', 'nbdkit-ts'), cwd: copy })

@@ -205,7 +205,7 @@ rule('package.json exports and lists what is there', () => {
     })
   const listed = manifest.files.filter((path) => !path.startsWith('!') && !path.startsWith('dist'))
   return [...new Set([...exported, ...Object.values(manifest.bin), ...listed])]
-    .map((path) => path.replace(/^\.\/dist\/(.*?)(\.d\.ts|\.js)$/, '$1.ts'))
+    .map((path) => path.replace(/^\.\/dist\/(package|src)\/(.*?)(\.d\.ts|\.js)$/, 'src/$2.ts'))
     .filter((path) => !existsSync(join(root, path)))
 })
 

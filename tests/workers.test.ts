@@ -18,7 +18,7 @@ function plugin(more: string, instance = ''): string {
     newDirectory({
       'plugin.mjs': `
         import { threadId } from 'node:worker_threads'
-        import { definePlugin } from ${JSON.stringify(join(root, 'dist', 'src', 'index.js'))}
+        import { definePlugin } from ${JSON.stringify(join(root, 'dist', 'package', 'index.js'))}
         export default definePlugin({
           name: 'threads', description: 'for tests', params: {}, ${more},
           setup: (_, server) => ({

@@ -4,7 +4,6 @@
  * right.
  */
 import { closeSync, readFileSync } from 'node:fs'
-import { isatty } from 'node:tty'
 import { fsPath, isUtf8, textOfBytes } from './byte-text.js'
 import { whyNotInherited } from './inherited.js'
 import { typedLine } from './typed-line.js'
@@ -130,7 +129,8 @@ export function readPassword(text: string): string {
 function passwordOf(text: string): string {
   if (text.startsWith('+')) return firstLine(readFileSync(fsPath(text.slice(1))))
   if (text === '-') {
-    if (!isatty(0)) throw new Error('password "-" is read from a terminal, and standard input is none')
+    if (!process.getBuiltinModule('node:tty').isatty(0))
+      throw new Error('password "-" is read from a terminal, and standard input is none')
     return typedLine('password: ')
   }
   if (!text.startsWith('-')) return text

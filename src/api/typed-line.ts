@@ -1,6 +1,5 @@
 /** Reads a line typed at the terminal, without showing it. */
 import { readSync, writeSync } from 'node:fs'
-import { ReadStream } from 'node:tty'
 import { textOfBytes } from './byte-text.js'
 
 /** Time between two attempts to read a key where the terminal does not block, in ms. */
@@ -16,7 +15,7 @@ const keys = { interrupt: 3, end: 4, backspace: 8, lineFeed: 10, enter: 13, clea
  * @throws Error after Ctrl-C, unless that has ended the process.
  */
 export function typedLine(prompt: string): string {
-  const terminal = new ReadStream(0)
+  const terminal = new (process.getBuiltinModule('node:tty').ReadStream)(0)
   const line: number[] = []
   let last: number | undefined
   terminal.setRawMode(true)

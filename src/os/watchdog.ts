@@ -1,5 +1,4 @@
 /** A process that kills the programs we started when we are gone, even after a SIGKILL. */
-import { spawn } from 'node:child_process'
 import { Socket } from 'node:net'
 
 /**
@@ -22,7 +21,8 @@ export class Watchdog {
   readonly #input: Socket | undefined
 
   constructor() {
-    const child = spawn('/bin/sh', ['-c', script], {
+    // Loaded on demand, as in spawn.ts: a start is 3 ms shorter without this module of Node.
+    const child = process.getBuiltinModule('node:child_process').spawn('/bin/sh', ['-c', script], {
       // It may outlive us for a moment, and must keep nothing of ours open.
       cwd: '/',
       detached: true,

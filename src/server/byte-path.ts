@@ -1,7 +1,6 @@
 /**
  * Unix sockets whose path is not UTF-8. Node encodes paths as UTF-8 and would create the socket elsewhere.
  */
-import { randomUUID } from 'node:crypto'
 import { closeSync, linkSync, lstatSync, openSync, unlinkSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { dirname } from 'node:path'
@@ -14,7 +13,7 @@ import { fsPath } from '../api/byte-text.js'
  */
 export function listenAtBytes(server: Server, path: string, backlog: number, listening: () => void): void {
   const directory = openSync(fsPath(dirname(path)), 'r')
-  const passing = `/proc/self/fd/${directory}/.nbdkit-ts-${randomUUID()}`
+  const passing = `/proc/self/fd/${directory}/.nbdkit-ts-${process.getBuiltinModule('node:crypto').randomUUID()}`
   const forget = () => closeSync(directory)
   server.once('error', forget)
   server.listen({ path: passing, backlog }, () => {

@@ -44,7 +44,7 @@ test('the package has the page, the source, the program and the types of every p
   const wanted = modules.flatMap((path) => [
     `src/${path}.md`,
     `src/${path}.ts`,
-    `dist/src/${path}.js`,
+    `dist/package/${path}.js`,
     `dist/src/${path}.d.ts`,
   ])
   assert.deepEqual(
@@ -72,7 +72,7 @@ describe('package.json', () => {
   })
 
   it('marks as free of side effects all but the program, whose files run when they are loaded', () => {
-    assert.deepEqual(manifest.sideEffects, ['./dist/src/cli/**/*.js'])
+    assert.deepEqual(manifest.sideEffects, ['./dist/package/cli/**/*.js'])
   })
 
   it('names a program that can be executed', () => {

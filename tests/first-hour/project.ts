@@ -64,7 +64,7 @@ export function newProject(
 }
 
 /** Sources and pages are for readers. */
-const isRun = (path: string) => path.includes('/dist/src/') || !/\.(ts|md|1)$/.test(path)
+const isRun = (path: string) => path.includes('/dist/') || !/\.(ts|md|1)$/.test(path)
 
 /**
  * The Node that runs the tests, and those that CI installs in ci/, one for each version. Where it is one of

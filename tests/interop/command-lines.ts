@@ -344,7 +344,7 @@ const captive = lines(`
   -U - --export-name=x null --run 'echo "$exportname"'
   -U - --exportname x null --run 'echo "$exportname"'
   -o -e x -U - null --run 'echo "$uri"'
-  -U - -P pid null --run 'test "$(cat pid)" -gt 1 && echo ok'
+  -U - -P pid null --run 'for i in 1 2 3 4 5 6 7 8 9; do test -s pid && break; sleep 0.1; done; test "$(cat pid)" -gt 1 && echo ok'
   -U - -r memory 1M --run 'nbdinfo --json "$uri" | grep read_only'
   -U - --no-sr memory 1M --run 'nbdinfo "$uri" | head -1'
   -U - -o memory 1M --run 'nbdinfo "$uri" | head -1'

@@ -14,7 +14,7 @@ const processors: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aa
 
 /** The keys of nbdkit-probing(1) that apply here, and a few of our own, by name. */
 export function dumpConfig(): string {
-  /** Relative to this folder of the package, dist/src. */
+  /** Relative to dist/package. */
   const path = (relative: string) => fileURLToPath(new URL(`../../${relative}`, import.meta.url))
   const [major, minor] = followed.split('.')
   const onLinux = platform() === 'linux'

@@ -1,5 +1,4 @@
 /** Explains why a user's file could not be loaded: where the mistake is, and what to do. */
-import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -81,7 +80,9 @@ function startOf(path: string): string {
 function syntaxReport(path: string): string {
   const isModule = hasModuleSyntax(pathToFileURL(path).href)
   const args = isModule ? ['--input-type=module', '--check', '-'] : ['--check', path]
-  const { stderr } = spawnSync(process.execPath, args, { input: readFileSync(path), encoding: 'utf8' })
+  const { stderr } = process
+    .getBuiltinModule('node:child_process')
+    .spawnSync(process.execPath, args, { input: readFileSync(path), encoding: 'utf8' })
   return stderr.replaceAll(/^\[stdin\]/gm, path)
 }
 

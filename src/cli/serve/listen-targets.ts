@@ -1,5 +1,4 @@
 /** The addresses to listen on: from the options, or from sockets that systemd opened for us. */
-import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
@@ -57,12 +56,15 @@ async function resolveHost(address: string, family: 4 | 6 | undefined): Promise<
     if (family === undefined || family === numeric) return [address]
     throw new ConfigError(`-i: ${address} is an IPv${numeric} address, which -${family} excludes`)
   }
-  const found = await lookup(address, { all: true, family: family ?? 0 }).catch((error: unknown) => {
-    const kind = family === undefined ? '' : `IPv${family} `
-    throw new ConfigError(`-i: no ${kind}address of "${address}" is found: ${messageOf(error)}`, {
-      cause: error,
+  const found = await process
+    .getBuiltinModule('node:dns/promises')
+    .lookup(address, { all: true, family: family ?? 0 })
+    .catch((error: unknown) => {
+      const kind = family === undefined ? '' : `IPv${family} `
+      throw new ConfigError(`-i: no ${kind}address of "${address}" is found: ${messageOf(error)}`, {
+        cause: error,
+      })
     })
-  })
   // localhost may have an IPv6 address even where IPv6 is off.
   const usable = hasIpv6() ? found : found.filter((one) => one.family === 4)
   return (usable.length > 0 ? usable : found).map((one) => one.address)

@@ -1,6 +1,5 @@
 /** Runs a server from the command line until it has stopped. */
 import { arch, constants, platform } from 'node:os'
-import { isatty } from 'node:tty'
 import { ConfigError, isA, messageOf, stackOf } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { type Server, StuckError } from '../../api/server.js'
@@ -116,7 +115,11 @@ async function serveSockets(
   if (server.state !== 'serving') return
   try {
     if (settings.printUri && server.uri !== undefined) print(describeUri(server.uri))
-    else if (settings.foreground && settings.run === undefined && isatty(2))
+    else if (
+      settings.foreground &&
+      settings.run === undefined &&
+      process.getBuiltinModule('node:tty').isatty(2)
+    )
       complain(`listening on ${server.uri}: Ctrl-C stops it`)
     detach()
   } catch (error) {
