@@ -30,6 +30,8 @@ const entries = [
  */
 function chunkOf(id, { getModuleInfo }) {
   const path = relative(modules, id)
+  // The program runs when this module is loaded, so no other may be in one file with it.
+  if (path === 'cli/main.js') return undefined
   if (path.startsWith('cli/'))
     return starts('cli/main', 'cli/serve/serve').has(id) ? 'cli/program' : undefined
   if (starts('index', 'cli/main', 'cli/serve/serve').has(id)) return 'library'

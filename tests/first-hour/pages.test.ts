@@ -12,7 +12,14 @@ import { nbdkitPlugin, packageRoot } from '../programs.js'
 import { examplesOf, newProject, nodes, run, runsTypeScript, serve, unpacked } from './project.js'
 
 const page = (name: string) => readFileSync(join(unpacked, name), 'utf8')
-const pages = ['README', 'docs/writing-a-plugin', 'docs/writing-a-filter', 'docs/embedding', 'docs/languages']
+const pages = [
+  'README',
+  'docs/writing-a-plugin',
+  'docs/writing-a-filter',
+  'docs/fast-modules',
+  'docs/embedding',
+  'docs/languages',
+]
 
 interface Example {
   readonly page: string
