@@ -266,7 +266,7 @@ describe('the program is found', together, () => {
     const directory = newDirectory({ 'package.json': '{ "type": "module" }' })
     mkdirSync(join(directory, 'bin'))
     cpSync(program, join(directory, 'bin', 'nbdkit-ts'))
-    await complains(/dist\/src\/cli\/main\.js is missing: "npm run build"/, [], {
+    await complains(/dist\/package\/cli\/main\.js is missing: "npm run build"/, [], {
       bin: join(directory, 'bin', 'nbdkit-ts'),
     })
   })
