@@ -3,7 +3,7 @@
  * three files where it would read a hundred. All that is imported by name is an entry, and entries share the
  * code in `library.js`, so there is one copy of each module. Run after the compiler.
  */
-import { readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rollup } from 'rollup'
@@ -17,12 +17,16 @@ const output = join(dist, 'package')
 const entries = [
   ...['index', 'protocol/index', 'testing/index'],
   ...['cli/main', 'cli/serve/worker', 'cli/modules/api-hook'],
-  ...['plugins', 'filters'].flatMap((kind) =>
+  ...['plugins', 'filters'].filter(isModule).flatMap((kind) =>
     readdirSync(join(modules, kind), { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map(({ name }) => `${kind}/${name}/${name}`),
   ),
-]
+].filter((name) => isModule(name) || isModule(`${name}.js`))
+
+function isModule(path) {
+  return existsSync(join(modules, path))
+}
 
 /**
  * One file holds all that the library imports, one what the program runs beside it to serve, and one the

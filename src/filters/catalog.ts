@@ -1,12 +1,15 @@
 /** The filters that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
 // Written by npm run modules.
 export const filters: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  'blocksize-policy': () => import('./blocksize-policy/blocksize-policy.js'),
+  checkwrite: () => import('./checkwrite/checkwrite.js'),
   count: () => import('./count/count.js'),
   delay: () => import('./delay/delay.js'),
   error: () => import('./error/error.js'),
   exitlast: () => import('./exitlast/exitlast.js'),
   exitwhen: () => import('./exitwhen/exitwhen.js'),
   fua: () => import('./fua/fua.js'),
+  limit: () => import('./limit/limit.js'),
   log: () => import('./log/log.js'),
   'multi-conn': () => import('./multi-conn/multi-conn.js'),
   nocache: () => import('./nocache/nocache.js'),
@@ -16,8 +19,12 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   nozero: () => import('./nozero/nozero.js'),
   offset: () => import('./offset/offset.js'),
   partition: () => import('./partition/partition.js'),
+  rate: () => import('./rate/rate.js'),
   readonly: () => import('./readonly/readonly.js'),
+  'retry-request': () => import('./retry-request/retry-request.js'),
+  rotational: () => import('./rotational/rotational.js'),
   swab: () => import('./swab/swab.js'),
   'time-limit': () => import('./time-limit/time-limit.js'),
   truncate: () => import('./truncate/truncate.js'),
+  xor: () => import('./xor/xor.js'),
 }

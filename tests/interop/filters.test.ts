@@ -93,6 +93,19 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
     (size) => ['truncate', size] as const,
   ),
   ['truncate', 'truncate=1000000', 'round-up=4096', 'round-down=8192'],
+  ['limit', 'limit=4'],
+  ['checkwrite'],
+  ['rate', 'rate=1G'],
+  ['rate', 'connection-rate=1G', 'burstiness=0.5'],
+  ['retry-request', 'retry-request-delay=1ms'],
+  ['blocksize-policy', 'blocksize-error-policy=error'],
+  ['blocksize-policy', 'blocksize-error-policy=error', 'blocksize-minimum=4096'],
+  [
+    'blocksize-policy',
+    'blocksize-error-policy=strict-error',
+    'blocksize-minimum=512',
+    'blocksize-maximum=1024',
+  ],
 ]
 
 /** Those that nbdkit has since this version. */
@@ -100,6 +113,8 @@ const newerFilters: readonly (readonly [since: string, filter: string, ...args: 
   ['1.38', 'readonly'],
   ['1.38', 'readonly', 'readonly-file=/nonexistent'],
   ['1.38', 'readonly', 'readonly-file=/'],
+  ['1.40', 'rotational'],
+  ['1.40', 'rotational', 'rotational=false'],
   ['1.42', 'time-limit'],
   ['1.42', 'time-limit', 'time-limit=0'],
   ['1.46', 'count'],
