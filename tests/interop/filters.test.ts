@@ -97,15 +97,10 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
   ['checkwrite'],
   ['rate', 'rate=1G'],
   ['rate', 'connection-rate=1G', 'burstiness=0.5'],
-  ['retry-request', 'retry-request-delay=1ms'],
+  ['retry-request', 'retry-request-delay=1'],
   ['blocksize-policy', 'blocksize-error-policy=error'],
   ['blocksize-policy', 'blocksize-error-policy=error', 'blocksize-minimum=4096'],
-  [
-    'blocksize-policy',
-    'blocksize-error-policy=strict-error',
-    'blocksize-minimum=512',
-    'blocksize-maximum=1024',
-  ],
+  ['blocksize-policy', 'blocksize-error-policy=error', 'blocksize-minimum=512', 'blocksize-maximum=1024'],
 ]
 
 /** Those that nbdkit has since this version. */
@@ -117,6 +112,7 @@ const newerFilters: readonly (readonly [since: string, filter: string, ...args: 
   ['1.40', 'rotational', 'rotational=false'],
   ['1.42', 'time-limit'],
   ['1.42', 'time-limit', 'time-limit=0'],
+  ['1.44', 'blocksize-policy', 'blocksize-error-policy=strict-error', 'blocksize-minimum=4096'],
   ['1.46', 'count'],
 ]
 const disks = [
