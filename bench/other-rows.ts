@@ -48,6 +48,13 @@ export const otherRows: readonly Row[] = [
     measures: perSecond,
     chart: 'load workers',
   },
+  ...['read', 'write'].map((mode) => ({
+    name: `load cow memory ${mode} 4K depth 64`,
+    disk: { ...smallMemory, args: ['--filter=cow', ...smallMemory.args] },
+    client: load(mode, '4K', 64),
+    measures: perSecond,
+    chart: 'load filters' as const,
+  })),
   {
     name: 'load tcp memory read 4K depth 64',
     disk: { ...smallMemory, tcp: true },

@@ -4,6 +4,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   'blocksize-policy': () => import('./blocksize-policy/blocksize-policy.js'),
   checkwrite: () => import('./checkwrite/checkwrite.js'),
   count: () => import('./count/count.js'),
+  cow: () => import('./cow/cow.js'),
   delay: () => import('./delay/delay.js'),
   error: () => import('./error/error.js'),
   exitlast: () => import('./exitlast/exitlast.js'),

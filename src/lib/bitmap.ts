@@ -23,6 +23,13 @@ export class Bitmap {
       this.#words[word] = (this.#words[word] ?? 0) & ~within(word, from, to)
   }
 
+  /** A copy with room for more bits, which are clear. */
+  grownTo(size: number): Bitmap {
+    const grown = new Bitmap(size)
+    grown.#words.set(this.#words)
+    return grown
+  }
+
   /** The first set bit of a range, or the first clear bit where `value` is false; `to` when there is none. */
   next(value: boolean, from: number, to: number): number {
     for (let word = from >>> 5; word * 32 < to; word++) {

@@ -94,7 +94,6 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
   ),
   ['truncate', 'truncate=1000000', 'round-up=4096', 'round-down=8192'],
   ['limit', 'limit=4'],
-  ['checkwrite'],
   ['rate', 'rate=1G'],
   ['rate', 'connection-rate=1G', 'burstiness=0.5'],
   ['retry-request', 'retry-request-delay=1'],

@@ -5,8 +5,8 @@ import { fsPath } from '../../api/byte-text.js'
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import type { Export } from '../../api/plugin.js'
+import { codeOf } from '../../lib/file-bytes.js'
 import { isRemotePath } from '../../os/file-system.js'
-import { codeOf } from './bytes.js'
 import { type OpenFile, openPath, whyNot } from './open-file.js'
 
 /** The most names listed to a client. This bounds the memory for the names of a larger directory. */

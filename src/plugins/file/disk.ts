@@ -2,6 +2,7 @@
 import type { DeviceInit } from '../../api/device.js'
 import type { Log } from '../../api/log.js'
 import { andThen, type MaybePromise } from '../../api/maybe.js'
+import { type ReaderOptions, reader, sync, writer } from '../../lib/file-bytes.js'
 import { isRemote } from '../../os/file-system.js'
 import {
   type Libc,
@@ -11,7 +12,6 @@ import {
   POSIX_FADV_WILLNEED,
 } from '../../os/libc.js'
 import { noPatience } from '../../os/patience.js'
-import { type ReaderOptions, reader, sync, writer } from './bytes.js'
 import { clearer, findExtents, tellsHoles } from './holes.js'
 import { closeFd, type OpenFile, sizeOf } from './open-file.js'
 

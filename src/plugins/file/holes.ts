@@ -5,9 +5,9 @@ import { type DeviceInit, type Extent, type Extents, HOLE, ZERO } from '../../ap
 import { NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
 import { andThen, isPromise, type MaybePromise } from '../../api/maybe.js'
+import { codeOf, isUnsupported, sync } from '../../lib/file-bytes.js'
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, type Libc } from '../../os/libc.js'
 import type { Patience } from '../../os/patience.js'
-import { codeOf, isUnsupported, sync } from './bytes.js'
 
 const punch = FALLOC_FL_PUNCH_HOLE + FALLOC_FL_KEEP_SIZE
 

@@ -5,8 +5,8 @@ import { promisify } from 'node:util'
 import { fsPath } from '../../api/byte-text.js'
 import { ConfigError, messageOf, NbdError } from '../../api/errors.js'
 import type { Log } from '../../api/log.js'
+import { codeOf } from '../../lib/file-bytes.js'
 import type { Libc } from '../../os/libc.js'
-import { codeOf } from './bytes.js'
 
 /** An open regular file or block device. */
 export interface OpenFile {

@@ -3,12 +3,11 @@
  */
 import { fdatasync, read, readSync, write, writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
-import type { Device } from '../../api/device.js'
-import { NbdError } from '../../api/errors.js'
-import type { MaybePromise } from '../../api/maybe.js'
-import type { Libc } from '../../os/libc.js'
-import type { Patience } from '../../os/patience.js'
-import type { PolledReads } from './polled-reads.js'
+import type { Device } from '../api/device.js'
+import { NbdError } from '../api/errors.js'
+import type { MaybePromise } from '../api/maybe.js'
+import type { Libc } from '../os/libc.js'
+import type { Patience } from '../os/patience.js'
 
 /**
  * Up to this many bytes are copied on the event loop. For 256 KiB, one request at a time, the loop is twice
@@ -18,12 +17,17 @@ import type { PolledReads } from './polled-reads.js'
  */
 const onLoopMax = isMainThread ? 256 * 1024 : 1024 * 1024
 
+/** Polls for data that is not in the page cache, for a moment (plugins/file/polled-reads.ts). */
+export interface Polling {
+  finish(fd: number, target: Uint8Array, offset: number, done: number): Promise<number> | undefined
+}
+
 /** The means to read on the event loop: one of each for all files that share the loop. */
 export interface ReaderOptions {
   readonly libc: Libc | undefined
   readonly patience: Patience
   /** Undefined: the thread pool reads data that is not in the page cache. */
-  readonly polledReads: PolledReads | undefined
+  readonly polledReads: Polling | undefined
 }
 
 /**
