@@ -9,7 +9,6 @@ import { silentLog } from '../api/log.js'
 import { complete } from '../chain/complete.js'
 import { Running } from '../chain/running.js'
 import * as nbd from '../protocol/constants.js'
-import { inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import { emptyRequest, type Request } from '../protocol/request.js'
 import { pair } from '../testing/pair.js'
 import { BufferPool } from './buffer-pool.js'
@@ -17,6 +16,7 @@ import { Commands, readBudget } from './commands.js'
 import { Gate } from './concurrency.js'
 import { MemoryBudget, MemoryShare } from './memory-budget.js'
 import { ReplyQueue } from './reply-queue.js'
+import { inFlightBytesMax, largeBytesMin } from './tuning.js'
 
 const { NBD_CMD_READ: READ, NBD_CMD_WRITE: WRITE, NBD_CMD_WRITE_ZEROES: ZERO } = nbd
 

@@ -21,7 +21,6 @@ import {
   NBD_EOVERFLOW,
 } from '../protocol/constants.js'
 import { errorName, errorNumber } from '../protocol/errno.js'
-import { copyBytesMax, inFlightAlways, inFlightBytesMax, largeBytesMin } from '../protocol/limits.js'
 import type { ReplyMode } from '../protocol/reply.js'
 import type { Request } from '../protocol/request.js'
 import type { Agreement, MetaContext } from './agreement.js'
@@ -30,6 +29,7 @@ import type { BufferPool } from './buffer-pool.js'
 import type { Gate } from './concurrency.js'
 import type { MemoryShare } from './memory-budget.js'
 import type { ReplyQueue } from './reply-queue.js'
+import { copyBytesMax, inFlightAlways, inFlightBytesMax, largeBytesMin } from './tuning.js'
 import { commandName, type Refusal, refusal } from './validate.js'
 
 /** Totals for one client so far. */

@@ -4,10 +4,10 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ConfigError } from '../api/errors.js'
 import type { Concurrency } from '../api/plugin.js'
 import { NBD_CMD_DISC as DISC, NBD_CMD_READ as READ, NBD_CMD_WRITE as WRITE } from '../protocol/constants.js'
-import { inFlightAlways, inFlightBytesMax, inFlightMax } from '../protocol/limits.js'
 import type { RawClient } from '../testing/raw-client.js'
 import { Disk, type DiskOptions, serve } from '../testing/served-disk.js'
 import { Gate } from './concurrency.js'
+import { inFlightAlways, inFlightBytesMax, inFlightMax } from './tuning.js'
 
 const MiB = 2 ** 20
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Export } from '../api/plugin.js'
-import { listPieceBytes } from '../protocol/limits.js'
 import { type HeldList, ListBudget } from './export-list.js'
+import { listPieceBytes } from './tuning.js'
 
 /** Returns `count` exports that count as 1000 bytes each. */
 function exports(count: number): Export[] {

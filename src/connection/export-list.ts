@@ -5,7 +5,8 @@
 import type { Export } from '../api/plugin.js'
 import { NBD_OPT_LIST, NBD_REP_SERVER } from '../protocol/constants.js'
 import { encodeOptionReply, encodeServer } from '../protocol/handshake.js'
-import { listPieceBytes, listsBytesMax, stringBytesMax } from '../protocol/limits.js'
+import { stringBytesMax } from '../protocol/limits.js'
+import { listPieceBytes, listsBytesMax } from './tuning.js'
 
 /** Memory that an export takes beside its texts, in bytes. */
 const exportCost = 100

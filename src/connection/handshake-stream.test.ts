@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, test } from 'node:test'
 import { BusyPoll } from '../net/busy-poll.js'
-import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import { HandshakeStream } from './handshake-stream.js'
+import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from './tuning.js'
 
 /** A client that takes data when the test says so. */
 class SlowClient extends Duplex {

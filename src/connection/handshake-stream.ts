@@ -4,8 +4,8 @@
  */
 import type { BusyPoll } from '../net/busy-poll.js'
 import { ByteQueue } from '../protocol/byte-queue.js'
-import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from '../protocol/limits.js'
 import type { Transport } from './transport.js'
+import { aheadBytesMax, untakenBytesMax, untakenTotalBytesMax } from './tuning.js'
 
 /** Memory that Node keeps for a waiting reply beside its bytes. */
 const replyCost = 512

@@ -3,20 +3,20 @@ import { Duplex } from 'node:stream'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN, NBD_OPT_GO } from '../protocol/constants.js'
-import {
-  budgetBytes,
-  largeBytesMin,
-  paceBytesMin,
-  payloadBytesMax,
-  shareBytesMax,
-  shareBytesMin,
-  sharesBytes,
-  stallMs,
-} from '../protocol/limits.js'
+import { payloadBytesMax } from '../protocol/limits.js'
 import { createServer } from '../server/server.js'
 import { encodeRequest, infoData, type RawClient } from '../testing/raw-client.js'
 import { Disk, type Served, serve } from '../testing/served-disk.js'
 import { type BudgetOptions, MemoryBudget, MemoryShare } from './memory-budget.js'
+import {
+  budgetBytes,
+  largeBytesMin,
+  paceBytesMin,
+  shareBytesMax,
+  shareBytesMin,
+  sharesBytes,
+  stallMs,
+} from './tuning.js'
 
 /** A share of one client, which moves bytes as the test says. */
 function share(budget: MemoryBudget) {

@@ -13,7 +13,7 @@ import {
   shareBytesMin,
   sharesBytes,
   stallMs,
-} from '../protocol/limits.js'
+} from './tuning.js'
 
 /** A connection that waits for common memory. */
 interface Waiter {

@@ -6,9 +6,9 @@ import type { Duplex } from 'node:stream'
 import { isZeroes } from '../api/zeroes.js'
 import { takenBytes } from '../net/onread-socket.js'
 import { viewOf } from '../protocol/bytes.js'
-import { copyBytesMax, outputBytes, outputBytesMax } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
 import type { Transport } from './transport.js'
+import { copyBytesMax, outputBytes, outputBytesMax } from './tuning.js'
 
 const noView = new DataView(new ArrayBuffer(0))
 

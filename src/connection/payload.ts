@@ -2,9 +2,10 @@
  * The current payload, which arrives in pieces. A large one takes memory of its client's budget in steps, as
  * its bytes arrive, so a client that announces much and sends little holds little.
  */
-import { largeBytesMin, payloadStepBytes, receiveIntoPlaceBytes } from '../protocol/limits.js'
+
 import type { BufferPool } from './buffer-pool.js'
 import type { MemoryShare } from './memory-budget.js'
+import { largeBytesMin, payloadStepBytes, receiveIntoPlaceBytes } from './tuning.js'
 
 /** A payload that has fully arrived. */
 export interface WholePayload {

@@ -6,8 +6,8 @@ import type { Alloc, Data, DeviceInit } from '../api/device.js'
 import { NbdError } from '../api/errors.js'
 import { zeroes } from '../api/zeroes.js'
 import { NBD_CMD_READ, NBD_EIO } from '../protocol/constants.js'
-import { copyBytesMax } from '../protocol/limits.js'
 import { Disk, patterned, serve } from '../testing/served-disk.js'
+import { copyBytesMax } from './tuning.js'
 
 const size = 2 ** 20
 const bytes = patterned(size)

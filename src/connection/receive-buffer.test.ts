@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { receiveBytes } from '../protocol/limits.js'
 import { BufferPool } from './buffer-pool.js'
 import { ReceiveBuffers } from './receive-buffer.js'
+import { receiveBytes } from './tuning.js'
 
 /** Buffers over a pool that notes what comes back. */
 function noted() {

@@ -1,6 +1,6 @@
 import { viewOf } from '../protocol/bytes.js'
-import { receiveBytes } from '../protocol/limits.js'
 import type { BufferPool } from './buffer-pool.js'
+import { receiveBytes } from './tuning.js'
 
 /** Enough for a handshake, and for a client with one request at a time. */
 const firstBytes = 4096

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { describe, test } from 'node:test'
 import { zeroes } from '../api/zeroes.js'
-import { copyBytesMax, outputBytes, outputBytesMax } from '../protocol/limits.js'
 import type { ReplyMode } from '../protocol/reply.js'
 import { emptyRequest, type Request } from '../protocol/request.js'
 import { BufferPool } from './buffer-pool.js'
 import { ReplyQueue } from './reply-queue.js'
+import { copyBytesMax, outputBytes, outputBytesMax } from './tuning.js'
 
 /** A socket that takes written data at once, or when the test says so. */
 class Socket extends Duplex {

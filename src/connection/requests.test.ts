@@ -4,11 +4,11 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { DeviceInit } from '../api/device.js'
 import { zeroes } from '../api/zeroes.js'
 import * as nbd from '../protocol/constants.js'
-import { receiveBytes, receiveIntoPlaceBytes } from '../protocol/limits.js'
 import { everySplit } from '../testing/every-split.js'
 import { seeded } from '../testing/random.js'
 import { encodeRequest, type RawClient, type RawRequest } from '../testing/raw-client.js'
 import { type Answers, Disk, patterned, type Served, serve } from '../testing/served-disk.js'
+import { receiveBytes, receiveIntoPlaceBytes } from './tuning.js'
 
 const KiB = 1024
 const { NBD_CMD_READ: READ, NBD_CMD_WRITE: WRITE, NBD_CMD_TRIM: TRIM } = nbd

@@ -12,16 +12,7 @@ import {
   NBD_EINVAL,
   NBD_ESHUTDOWN,
 } from '../protocol/constants.js'
-import {
-  batchBytesFirst,
-  batchBytesMax,
-  payloadDrainBytesMax,
-  receiveBytes,
-  receiveIntoPlaceBytes,
-  requestsPerLook,
-  statusPayloadBytesMax,
-  turnMs,
-} from '../protocol/limits.js'
+import { payloadDrainBytesMax, statusPayloadBytesMax } from '../protocol/limits.js'
 import {
   decodeRequest,
   emptyRequest,
@@ -37,6 +28,14 @@ import type { MemoryShare } from './memory-budget.js'
 import { Payload } from './payload.js'
 import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import type { ReplyQueue } from './reply-queue.js'
+import {
+  batchBytesFirst,
+  batchBytesMax,
+  receiveBytes,
+  receiveIntoPlaceBytes,
+  requestsPerLook,
+  turnMs,
+} from './tuning.js'
 import { commandName, payloadBytes, type Refusal, refusal } from './validate.js'
 
 /** Events that the loop reports to its connection. */

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { NBD_CMD_DISC, NBD_CMD_READ, NBD_CMD_WRITE, NBD_ESHUTDOWN } from '../protocol/constants.js'
-import { inFlightMax } from '../protocol/limits.js'
 import { encodeRequest, type RawClient } from '../testing/raw-client.js'
 import { Disk, serve } from '../testing/served-disk.js'
 import { until } from '../testing/until.js'
+import { inFlightMax } from './tuning.js'
 
 const KiB = 1024
 

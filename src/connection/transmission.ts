@@ -6,7 +6,6 @@
 import type { Duplex } from 'node:stream'
 import type { Log } from '../api/log.js'
 import type { BusyPoll } from '../net/busy-poll.js'
-import { bulkBytesMin, bulkHeadBytes } from '../protocol/limits.js'
 import type { Agreement } from './agreement.js'
 import type { BufferPool } from './buffer-pool.js'
 import { Commands, type Counts } from './commands.js'
@@ -17,6 +16,7 @@ import { ReceiveBuffer, type ReceiveBuffers } from './receive-buffer.js'
 import { ReplyQueue } from './reply-queue.js'
 import { type RequestEvents, Requests } from './requests.js'
 import type { Transport } from './transport.js'
+import { bulkBytesMin, bulkHeadBytes } from './tuning.js'
 
 /** Events that the phase reports to its connection. */
 export interface TransmissionEvents extends Omit<RequestEvents, 'memoryFree'> {

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { NBD_CMD_READ, NBD_CMD_TRIM, NBD_CMD_WRITE } from '../protocol/constants.js'
-import { receiveBytes } from '../protocol/limits.js'
 import { encodeRequest } from '../testing/raw-client.js'
 import { Disk, serve } from '../testing/served-disk.js'
+import { receiveBytes } from './tuning.js'
 
 /** Blocks the event loop for `ms`. */
 function keepBusy(ms: number): void {

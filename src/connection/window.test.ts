@@ -11,9 +11,9 @@ import {
   NBD_ENOSPC,
   NBD_ESHUTDOWN,
 } from '../protocol/constants.js'
-import { receiveIntoPlaceBytes } from '../protocol/limits.js'
 import { encodeRequest } from '../testing/raw-client.js'
 import { Disk, patterned, serve } from '../testing/served-disk.js'
+import { receiveIntoPlaceBytes } from './tuning.js'
 
 const length = 256 * 1024
 const offset = 4096

@@ -5,6 +5,12 @@
  */
 
 /**
+ * The longest time an event loop may stay awake for the next request, in microseconds. More only produces
+ * heat.
+ */
+export const busyPollUsMax = 1000
+
+/**
  * After this many vain tries in a row, only one occasion in 2 ** 6 is tried. The others then cost under a
  * microsecond each.
  */

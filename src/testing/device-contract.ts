@@ -3,14 +3,15 @@ import { type Data, type Device, HOLE, ZERO } from '../api/device.js'
 import { readBytes } from '../lib/read-bytes.js'
 import { type Random, seeded } from './random.js'
 
-/** The bytes of what `read` returned, in one array of their own. */
+/** Copies the data that `read` returned into one buffer. */
 export function bytesOf(data: Data): Buffer {
   return data instanceof Uint8Array ? Buffer.from(data) : Buffer.concat(data)
 }
 
 /**
- * The promise that every device keeps, whatever its layers: throws an AssertionError that says where it was
- * broken.
+ * Checks the promises that every device keeps, whatever its layers.
+ *
+ * @throws AssertionError that names the broken promise and its place.
  */
 export async function deviceContract(
   device: Device,
@@ -36,13 +37,13 @@ export async function deviceContract(
   )
 }
 
-/** Memory that is lent for a write which has not come yet. */
+/** Memory that was lent for a write, before that write. */
 interface Lent {
   readonly offset: number
   readonly view: Uint8Array
 }
 
-/** Windows that are out at once, at most. */
+/** The most windows lent at once. */
 const windowsMax = 4
 
 function range(random: Random, size: number, unit: number): [offset: number, length: number] {
@@ -71,7 +72,7 @@ async function change(device: Device, model: Buffer, random: Random, windows: Le
   }
 }
 
-/** As the server does: what is lent fills bit by bit, and is written and given back, or given back alone. */
+/** Uses windows as the server does: fills them piece by piece, then writes them or not, and releases them. */
 async function changeByWindow(device: Device, model: Buffer, random: Random, windows: Lent[]): Promise<void> {
   if (windows.length < windowsMax && random.chance(0.6)) {
     const [offset, length] = windowRange(random, model.length, device.blockSize.minimum)
@@ -95,7 +96,7 @@ async function changeByWindow(device: Device, model: Buffer, random: Random, win
   device.release(view)
 }
 
-/** Aligned to its own length, as devices that lend memory like it; else any range. */
+/** Returns a range aligned to its own length, for which devices lend memory, or any other range. */
 function windowRange(random: Random, size: number, unit: number): [offset: number, length: number] {
   const most = Math.floor(Math.log2(size / unit))
   const length = unit * 2 ** random.below(Math.max(1, most + 1))

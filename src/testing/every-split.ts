@@ -1,6 +1,7 @@
 /**
- * All ways of cutting `bytes` in two pieces, then one byte at a time: a decoder must not notice any of them.
- * The pieces are copies, so that a decoder which keeps a view of one is not helped by the next.
+ * Cuts `bytes` in two pieces in every way, and then into single bytes. A decoder must give the same result
+ * for each. The pieces are copies, so that a decoder which keeps a view of one piece does not find the next
+ * piece there.
  *
  * @example for (const pieces of everySplit(message)) assert.deepEqual(decode(pieces), decode([message]))
  */

@@ -1,8 +1,6 @@
 import { Duplex } from 'node:stream'
 
-/**
- * One end of a connection within this process. It holds back its writer while nobody reads, as a socket does.
- */
+/** One end of a connection within this process. While nobody reads, its writer waits, as with a socket. */
 class End extends Duplex {
   other: End | undefined
   /** Tells the other end's writer that there is room again. */

@@ -1,4 +1,4 @@
-/** A client that says exactly what a test wants said, right or wrong, and shows what comes back. */
+/** A client that sends exactly the bytes of a test, right or wrong, and shows all replies. */
 import { connect, type NetConnectOpts } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { ByteQueue } from '../protocol/byte-queue.js'
@@ -37,7 +37,7 @@ export interface ReplyPart {
   readonly data: Buffer
 }
 
-/** Fields of a request; what is not given is 0. A payload follows the header as it is. */
+/** Fields of a request. A missing field is 0. The payload follows the header unchanged. */
 export interface RawRequest {
   readonly type: number
   readonly flags?: number
@@ -56,7 +56,7 @@ export class RawClient {
   readonly #queue = new ByteQueue()
   /** Resolves when the server will send no more. */
   readonly #ended: Promise<void>
-  /** Lengths of READs sent, by cookie: a simple reply does not tell its own. */
+  /** Lengths of the sent READs, by cookie, because a simple reply does not have its length. */
   readonly #reads = new Map<number, number>()
 
   constructor(stream: Duplex) {
@@ -75,12 +75,12 @@ export class RawClient {
     return new RawClient(socket)
   }
 
-  /** The next bytes; rejects when the server closes before. */
+  /** Returns the next bytes. Rejects where the server closes first. */
   take(length: number): Promise<Buffer> {
     return this.#queue.take(length)
   }
 
-  /** All that the server still sends until it closes. */
+  /** Returns all bytes that the server sends until it closes. */
   async rest(): Promise<Buffer> {
     await this.#ended
     return this.#queue.takeRest()
@@ -90,7 +90,7 @@ export class RawClient {
     this.stream.write(bytes)
   }
 
-  /** Takes the greeting and answers it; returns the server's handshake flags. */
+  /** Takes the greeting and answers it. Returns the server's handshake flags. */
   async greet(clientFlags = 3): Promise<number> {
     const greeting = await this.take(18)
     const flags = Buffer.alloc(4)
@@ -114,7 +114,7 @@ export class RawClient {
     return { option: header.readUInt32BE(8), type: header.readUInt32BE(12), data }
   }
 
-  /** Sends an option and gives its replies, the last of which ends it. */
+  /** Sends an option. Returns its replies; the last one ends the option. */
   async option(option: number, data?: Uint8Array): Promise<OptionReply[]> {
     this.sendOption(option, data)
     const replies: OptionReply[] = []
@@ -126,8 +126,8 @@ export class RawClient {
   }
 
   /**
-   * From the greeting to the transmission phase. Returns what the server said of the export, and the ids of
-   * the contexts by name.
+   * Goes from the greeting to the transmission phase. Returns the server's facts about the export, and the
+   * ids of the contexts by name.
    */
   async go(
     options: { name?: string; structured?: boolean; extended?: boolean; contexts?: readonly string[] } = {},
@@ -158,13 +158,13 @@ export class RawClient {
     this.send(encodeRequest(request, this.extended))
   }
 
-  /** For requests that were sent as bytes: a simple reply to one of them can then be told from the next. */
+  /** Announces requests that are sent as bytes, so that the length of each simple reply is known. */
   expectReplies(requests: readonly RawRequest[]): void {
     for (const { type, cookie = 0, length = 0 } of requests)
       this.#reads.set(cookie, type === 0 ? Number(length) : 0)
   }
 
-  /** The next simple reply or chunk. */
+  /** Returns the next simple reply or chunk. */
   async reply(): Promise<ReplyPart> {
     const magic = (await this.take(4)).readUInt32BE()
     if (magic === NBD_SIMPLE_REPLY_MAGIC) {
@@ -190,7 +190,7 @@ export class RawClient {
     }
   }
 
-  /** Sends a request and gives the parts of its reply. For one request at a time. */
+  /** Sends a request, and returns the parts of its reply. For one request at a time. */
   async request(request: RawRequest): Promise<ReplyPart[]> {
     this.sendRequest(request)
     const parts: ReplyPart[] = []
@@ -202,7 +202,7 @@ export class RawClient {
   }
 }
 
-/** A request as bytes. */
+/** Encodes a request. */
 export function encodeRequest(request: RawRequest, extended = false): Buffer {
   const { type, flags = 0, cookie = 0, offset = 0, length = 0, payload = Buffer.alloc(0) } = request
   const header = Buffer.alloc(extended ? 32 : 28)
@@ -216,7 +216,7 @@ export function encodeRequest(request: RawRequest, extended = false): Buffer {
   return Buffer.concat([header, payload])
 }
 
-/** Data of NBD_OPT_INFO and NBD_OPT_GO. */
+/** Encodes the data of NBD_OPT_INFO and NBD_OPT_GO. */
 export function infoData(name: string, requests: readonly number[] = []): Buffer {
   const bytes = Buffer.from(name)
   const data = Buffer.alloc(6 + bytes.length + 2 * requests.length)
@@ -227,7 +227,7 @@ export function infoData(name: string, requests: readonly number[] = []): Buffer
   return data
 }
 
-/** Data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT. */
+/** Encodes the data of NBD_OPT_LIST_META_CONTEXT and NBD_OPT_SET_META_CONTEXT. */
 export function metaContextData(name: string, queries: readonly string[]): Buffer {
   const count = Buffer.alloc(4)
   count.writeUInt32BE(queries.length)

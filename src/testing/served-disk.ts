@@ -1,6 +1,4 @@
-/**
- * A disk in memory that notes what is asked of it, and a server of it: for the tests of the server itself.
- */
+/** A disk in memory that notes its calls, and a server for the disk: for the tests of the server itself. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,16 +23,16 @@ export interface DiskOptions {
   /** In bytes: 64 KiB unless given. */
   readonly size?: number
   readonly answers?: Answers
-  /** In place of, or beside, what the disk has: read, write, flush, trim, zero, cache. */
+  /** Replaces methods of the disk, or adds to them: read, write, flush, trim, zero, cache. */
   readonly device?: Partial<DeviceInit>
   readonly plugin?: Partial<PluginInstance>
-  /** True for names of exports that cannot be opened. */
+  /** Returns true for exports that cannot be opened. */
   readonly refuses?: (exportName: string) => boolean
-  /** Leaves out methods that the disk would have. */
+  /** Methods of the disk to leave out. */
   readonly without?: readonly ('write' | 'flush' | 'trim' | 'zero' | 'cache')[]
 }
 
-/** A call that waits for the test. */
+/** A call that the test has to answer. */
 interface Held {
   readonly call: string
   release(error?: unknown): void
@@ -71,7 +69,7 @@ export class Disk {
     })()
   }
 
-  /** Resolves when `count` calls wait for the test; fails when they do not come. */
+  /** Resolves when `count` calls wait for the test. Rejects where they do not come. */
   async holds(count: number): Promise<void> {
     for (let turns = 0; this.held.length < count; turns++) {
       if (turns > 10_000) throw new Error(`${this.held.length} calls came, and not ${count}`)
@@ -79,7 +77,7 @@ export class Disk {
     }
   }
 
-  /** Answers the oldest call of those that wait. */
+  /** Answers the oldest waiting call. */
   release(error?: unknown): void {
     const held = this.held.shift()
     if (held === undefined) throw new Error('no call waits')
@@ -134,7 +132,7 @@ export class Disk {
   }
 }
 
-/** No two neighbouring ranges look alike: each 32-bit word is its own offset, mixed. */
+/** Returns bytes that tell their place: each 32-bit word is its own offset, mixed. */
 export function patterned(size: number): Buffer {
   const bytes = Buffer.alloc(size)
   for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(Math.imul(at + 1, 0x9e3779b1) >>> 0, at)
@@ -146,10 +144,10 @@ function names(flags: WriteFlags): string {
   return set.map(([name]) => ` ${name}`).join('')
 }
 
-/** A server for one test, which ends with it, whatever became of its clients. */
+/** A server for one test. It ends with the test, whatever its clients do. */
 export interface Served {
   readonly server: Server
-  /** What the server logged as errors. */
+  /** The errors that the server logged. */
   readonly errors: readonly string[]
   /** A client over a pair of streams in this process. */
   connect(): RawClient
@@ -157,10 +155,10 @@ export interface Served {
   connectSocket(): Promise<RawClient>
 }
 
-/** How long a test may wait for the server before its clients hang up, in ms: far longer than it takes. */
+/** The time after which the clients of a test hang up, in ms: far longer than any test takes. */
 const patienceMs = 60_000
 
-/** As node:test gives it to a test. */
+/** The context that node:test passes to a test. */
 interface Test {
   after(fn: () => Promise<void>): void
 }
@@ -179,7 +177,7 @@ export function serve(t: Test, disk: Disk, options: Partial<ServerOptions> = {})
   const hangUp = () => {
     for (const { stream } of clients) stream.destroy()
   }
-  // A test that waits for what never comes fails on its own account, and the others go on.
+  // A test that waits in vain then fails by itself, and the other tests go on.
   const watchdog = setTimeout(hangUp, patienceMs)
   const listen = async () => {
     const made = await mkdtemp(join(tmpdir(), 'served-disk-'))

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { connect as connectTo } from 'node:net'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
-import * as nbd from '../../src/protocol/constants.js'
 import {
   batchBytesMax,
   inFlightAlways,
   inFlightMax,
   outputBytesMax,
   waitingBytes,
-} from '../../src/protocol/limits.js'
+} from '../../src/connection/tuning.js'
+import * as nbd from '../../src/protocol/constants.js'
 import { encodeRequest, infoData, metaContextData, RawClient } from '../../src/testing/raw-client.js'
 import { type Answers, Disk, type Served, serve } from '../../src/testing/served-disk.js'
 

@@ -3,7 +3,7 @@
  * made from it. Arguments are checked in option-values.ts, combinations in parse-options.ts.
  */
 import { parseDelay, parseInteger } from '../../api/parse.js'
-import { busyPollUsMax } from '../../protocol/limits.js'
+import { busyPollUsMax } from '../../net/busy-poll.js'
 import type { OptionShape } from './getopt.js'
 import { notEmpty, parseDebugFlag, parseLogTarget, parseName, parsePath, parsePort } from './option-values.js'
 import type { Settings, Task } from './settings.js'
