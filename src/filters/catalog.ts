@@ -17,6 +17,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   offset: () => import('./offset/offset.js'),
   partition: () => import('./partition/partition.js'),
   readonly: () => import('./readonly/readonly.js'),
+  rotational: () => import('./rotational/rotational.js'),
   swab: () => import('./swab/swab.js'),
   'time-limit': () => import('./time-limit/time-limit.js'),
   truncate: () => import('./truncate/truncate.js'),

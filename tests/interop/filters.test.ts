@@ -100,6 +100,9 @@ const newerFilters: readonly (readonly [since: string, filter: string, ...args: 
   ['1.38', 'readonly'],
   ['1.38', 'readonly', 'readonly-file=/nonexistent'],
   ['1.38', 'readonly', 'readonly-file=/'],
+  ...['', 'rotational=true', 'rotational=false'].map(
+    (value) => ['1.40', 'rotational', ...(value === '' ? [] : [value])] as const,
+  ),
   ['1.42', 'time-limit'],
   ['1.42', 'time-limit', 'time-limit=0'],
   ['1.46', 'count'],
