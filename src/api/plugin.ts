@@ -82,7 +82,7 @@ export interface ReadyContext {
   /** The strictest of all layers. */
   readonly concurrency: Concurrency
   /** Opens the layer below. The caller has to close the device. */
-  open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly'>>): Promise<Device>
+  open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly' | 'tls'>>): Promise<Device>
 }
 
 /** Like {@link PluginInstance}, but with access to the next layer. */

@@ -15,6 +15,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   noparallel: () => import('./noparallel/noparallel.js'),
   nozero: () => import('./nozero/nozero.js'),
   offset: () => import('./offset/offset.js'),
+  openonce: () => import('./openonce/openonce.js'),
   partition: () => import('./partition/partition.js'),
   readonly: () => import('./readonly/readonly.js'),
   rotational: () => import('./rotational/rotational.js'),

@@ -27,3 +27,14 @@ describe('rotational', needs('nbdsh'), () => {
       assert.equal(await served(t, words, 'print(json.dumps(h.is_rotational()))'), expected)
     })
 })
+
+describe('openonce', needs('nbdinfo', 'nbdsh'), () => {
+  test('opens one disk for clients that come one after the other', async (t) => {
+    const server = await serve(t, '--filter=openonce', 'example3')
+    const size = Number(await output('nbdinfo', ['--size', server.uri]))
+    assert.equal(await nbdsh(server.uri, 'h.pwrite(b"x" * 512, 0); print(h.get_size())'), size)
+    assert.equal(await nbdsh(server.uri, 'print(json.dumps(h.pread(512, 0) == b"x" * 512))'), true)
+    await server.stop()
+    assert.equal(server.log().match(/example3: open /g)?.length, 1, server.log())
+  })
+})

@@ -105,6 +105,7 @@ const newerFilters: readonly (readonly [since: string, filter: string, ...args: 
   ),
   ['1.42', 'time-limit'],
   ['1.42', 'time-limit', 'time-limit=0'],
+  ['1.44', 'openonce'],
   ['1.46', 'count'],
 ]
 const disks = [
