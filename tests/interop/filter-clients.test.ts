@@ -1,7 +1,7 @@
 /** Filters that change what a client is told or may do, seen by independent clients. */
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
-import { needs, output, serve } from './helpers.js'
+import { needs, output, run, serve } from './helpers.js'
 
 /** Runs a script of libnbd's shell on a server. The script has a handle `h` that is connected. */
 async function nbdsh(uri: string, script: string): Promise<unknown> {
@@ -36,5 +36,23 @@ describe('openonce', needs('nbdinfo', 'nbdsh'), () => {
     assert.equal(await nbdsh(server.uri, 'print(json.dumps(h.pread(512, 0) == b"x" * 512))'), true)
     await server.stop()
     assert.equal(server.log().match(/example3: open /g)?.length, 1, server.log())
+  })
+})
+
+describe('checkwrite', needs('nbdcopy', 'nbdsh', 'qemu-img'), () => {
+  const words = ['--filter=checkwrite', 'data', '@32768 1 @0x100000 (2)*70000 @4194304']
+  test('lets nbdcopy and qemu-img copy a disk onto itself', async (t) => {
+    const { uri } = await serve(t, ...words)
+    await output('nbdcopy', [uri, uri])
+    await output('nbdcopy', ['--synchronous', '--destination-is-zero', uri, uri])
+    await output('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', uri, uri])
+  })
+
+  test('finds a copy of other data', async (t) => {
+    const { uri } = await serve(t, ...words)
+    const other = await serve(t, 'data', '@32768 1 @0x100000 (2)*69999 3 @4194304')
+    const { status, stderr } = await run('nbdcopy', [other.uri, uri])
+    assert.notEqual(status, 0)
+    assert.match(stderr, /Input\/output error/)
   })
 })
