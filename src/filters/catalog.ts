@@ -23,4 +23,5 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   swab: () => import('./swab/swab.js'),
   'time-limit': () => import('./time-limit/time-limit.js'),
   truncate: () => import('./truncate/truncate.js'),
+  xor: () => import('./xor/xor.js'),
 }

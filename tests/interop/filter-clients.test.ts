@@ -1,7 +1,9 @@
 /** Filters that change what a client is told or may do, seen by independent clients. */
 import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { needs, output, run, serve } from './helpers.js'
+import { assertSame, fio, needs, output, pattern, run, serve, temporary } from './helpers.js'
 
 /** Runs a script of libnbd's shell on a server. The script has a handle `h` that is connected. */
 async function nbdsh(uri: string, script: string): Promise<unknown> {
@@ -54,5 +56,30 @@ describe('checkwrite', needs('nbdcopy', 'nbdsh', 'qemu-img'), () => {
     const { status, stderr } = await run('nbdcopy', [other.uri, uri])
     assert.notEqual(status, 0)
     assert.match(stderr, /Input\/output error/)
+  })
+})
+
+describe('xor', needs('nbdcopy', 'nbdsh', 'fio'), () => {
+  for (const key of [['xor=0x123456', 'xorlen=3'], ['xor=rand:5']])
+    test(`${key.join(' ')} hides what nbdcopy writes, and shows it again`, async (t) => {
+      const directory = temporary(t)
+      const [original, hidden, copy] = ['original', 'hidden', 'copy'].map((name) =>
+        join(directory, name),
+      ) as [string, string, string]
+      const bytes = pattern(1_000_003, (page) => page % 3 === 0)
+      writeFileSync(original, bytes)
+      writeFileSync(hidden, Buffer.alloc(bytes.length))
+      const server = await serve(t, '--filter=xor', 'file', hidden, ...key)
+      await output('nbdcopy', [original, server.uri])
+      await server.stop()
+      assert.equal(readFileSync(hidden).includes(bytes.subarray(8192, 8256)), false)
+      const again = await serve(t, '--filter=xor', 'file', hidden, ...key)
+      await output('nbdcopy', [again.uri, copy])
+      assertSame(readFileSync(copy), bytes, 'the copy')
+    })
+
+  test('a disk behind it keeps what fio writes', async (t) => {
+    const { uri } = await serve(t, '--filter=xor', 'memory', '16M', 'xor=0x1234567', 'xorlen=5')
+    await fio(uri, '--rw=randwrite', '--bsrange=512-128k', '--size=16m', '--iodepth=16')
   })
 })

@@ -39,4 +39,24 @@ export const newerCommandLines: readonly Line[] = [
   `,
     { since: '1.42' },
   ),
+  ...lines(
+    `
+    -U - --filter=rotational null --run 'echo ok'
+    -U - --filter=rotational null rotational=no --run 'echo ok'
+    -f --filter=rotational null rotational=x
+  `,
+    { since: '1.40' },
+  ),
+  ...lines("-U - --filter=openonce null --run 'echo ok'", { since: '1.44' }),
+  ...lines(
+    `
+    -U - --filter=xor null xor=0x123456 xorlen=3 --run 'echo ok'
+    -f --filter=xor null xor=1
+    -f --filter=xor null xorlen=1
+    -f --filter=xor null xor=1 xorlen=0
+    -f --filter=xor null xor=1 xorlen=9
+    -f --filter=xor null xor=x xorlen=1
+  `,
+    { since: '1.48' },
+  ),
 ]
