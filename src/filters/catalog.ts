@@ -9,6 +9,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   exitwhen: () => import('./exitwhen/exitwhen.js'),
   fua: () => import('./fua/fua.js'),
   log: () => import('./log/log.js'),
+  map: () => import('./map/map.js'),
   'multi-conn': () => import('./multi-conn/multi-conn.js'),
   nocache: () => import('./nocache/nocache.js'),
   noextents: () => import('./noextents/noextents.js'),

@@ -83,3 +83,25 @@ describe('xor', needs('nbdcopy', 'nbdsh', 'fio'), () => {
     await fio(uri, '--rw=randwrite', '--bsrange=512-128k', '--size=16m', '--iodepth=16')
   })
 })
+
+describe('map', needs('nbdcopy', 'fio'), () => {
+  test('shows nbdcopy the ranges where the rules put them', async (t) => {
+    const directory = temporary(t)
+    const [original, copy] = [join(directory, 'original'), join(directory, 'copy')]
+    const bytes = pattern(2 ** 20, (page) => page % 3 === 0)
+    writeFileSync(original, bytes)
+    const rules = ['map=0-65535:65536', 'map=0-131071:0', 'map=1000000-1000099:5']
+    const { uri } = await serve(t, '--filter=map', 'file', original, ...rules)
+    await output('nbdcopy', [uri, copy])
+    const expected = Buffer.from(bytes)
+    bytes.copy(expected, 0, 65536, 131_072)
+    bytes.copy(expected, 1_000_000, 5, 105)
+    assertSame(readFileSync(copy), expected, 'the copy')
+  })
+
+  test('keeps what fio writes to ranges that changed places', async (t) => {
+    const rules = ['map=0-999999:8000000', 'map=8000000-8999999:0']
+    const { uri } = await serve(t, '--filter=map', 'memory', '16M', ...rules)
+    await fio(uri, '--rw=randwrite', '--bsrange=512-128k', '--size=16m', '--iodepth=16')
+  })
+})

@@ -50,6 +50,16 @@ export const newerCommandLines: readonly Line[] = [
   ...lines("-U - --filter=openonce null --run 'echo ok'", { since: '1.44' }),
   ...lines(
     `
+    -U - --filter=map null 1M map=0-511:512 --run 'nbdinfo --size "$uri"'
+    -U - --filter=map null 1M map=0-511:512 map=512-1023:0 map-size=2k --run 'nbdinfo --size "$uri"'
+    -f --filter=map null map=0x10-0x20:0
+    -f --filter=map null map=512-511:0
+    -f --filter=map null map=511
+  `,
+    { since: '1.46' },
+  ),
+  ...lines(
+    `
     -U - --filter=xor null xor=0x123456 xorlen=3 --run 'echo ok'
     -f --filter=xor null xor=1
     -f --filter=xor null xorlen=1
