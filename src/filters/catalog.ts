@@ -19,6 +19,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   offset: () => import('./offset/offset.js'),
   openonce: () => import('./openonce/openonce.js'),
   partition: () => import('./partition/partition.js'),
+  protect: () => import('./protect/protect.js'),
   readonly: () => import('./readonly/readonly.js'),
   rotational: () => import('./rotational/rotational.js'),
   swab: () => import('./swab/swab.js'),

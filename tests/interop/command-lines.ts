@@ -294,6 +294,13 @@ const parameters = [
     -f --filter=fua null fuamode=x
     -f --filter=nocache null cachemode=x
     -U - --filter=exitwhen null --run 'echo ok'
+    -U - --filter=checkwrite null --run 'echo ok'
+    -U - --filter=protect null --run 'echo ok'
+    -U - --filter=protect null protect=0-511 protect=~512- protect=- --run 'echo ok'
+    -f --filter=protect null protect=
+    -f --filter=protect null protect=511
+    -f --filter=protect null protect=511-0
+    -f --filter=protect null protect=1k-2k
     -f --filter=exitlast null size=x
   `),
   ...differing(

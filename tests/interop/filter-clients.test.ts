@@ -105,3 +105,36 @@ describe('map', needs('nbdcopy', 'fio'), () => {
     await fio(uri, '--rw=randwrite', '--bsrange=512-128k', '--size=16m', '--iodepth=16')
   })
 })
+
+describe('protect', needs('nbdsh', 'qemu-io'), () => {
+  const words = ['--filter=protect', 'data', '@512 1', 'size=1M', 'protect=~512-1023']
+
+  test('gives EPERM to libnbd, and only for what would change', async (t) => {
+    const script = `
+def outcome(request, *arguments):
+    try:
+        request(*arguments)
+        return "done"
+    except nbd.Error as error:
+        return error.errno
+same = h.pread(2048, 0)
+print(json.dumps([
+    outcome(h.pwrite, same, 0),
+    outcome(h.pwrite, b"x" * 512, 512),
+    outcome(h.pwrite, b"x" * 513, 511),
+    outcome(h.zero, 2048, 0),
+    outcome(h.zero, 513, 512),
+    outcome(h.trim, 4096, 4096),
+    h.pread(1, 511).hex() + h.pread(1, 1024).hex(),
+]))`
+    const expected = ['done', 'done', 'EPERM', 'done', 'done', 'done', '0000']
+    assert.deepEqual(await served(t, words, script), expected)
+  })
+
+  test('lets qemu-io write only outside of the range', async (t) => {
+    const { uri } = await serve(t, ...words)
+    const write = (command: string) => run('qemu-io', ['-f', 'raw', '-c', command, uri])
+    assert.match((await write('write -P 1 512 512')).stdout, /wrote 512/)
+    assert.match((await write('write -P 1 1024 512')).stdout, /Operation not permitted/)
+  })
+})

@@ -93,6 +93,11 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
     (size) => ['truncate', size] as const,
   ),
   ['truncate', 'truncate=1000000', 'round-up=4096', 'round-down=8192'],
+  ['protect'],
+  ...['0-0x1bd', '~0x1be-', '2048-', '-', '~-', '4096-8191'].map(
+    (range) => ['protect', `protect=${range}`] as const,
+  ),
+  ['protect', 'protect=0-511', 'protect=~0-100000', 'protect=512-1023'],
 ]
 
 /** Those that nbdkit has since this version. */

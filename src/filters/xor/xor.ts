@@ -4,6 +4,7 @@ import { andThen, type MaybePromise } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { inPieces } from '../../api/turns.js'
+import { parseBigInteger } from '../../lib/big-integer.js'
 import { copierOf } from '../../lib/data-copier.js'
 import { applyKey, type Key, keyBytesMax, randomKey, repeatedKey } from './key.js'
 
@@ -77,12 +78,10 @@ function keyOf(text: string, length: number | undefined): Key {
   return repeatedKey(unsigned64(text, text), length)
 }
 
-/** Parses an integer as C does: decimal, hexadecimal (`0x…`) or octal (`0…`), up to 64 bits. */
 function unsigned64(digits: string, text: string): bigint {
   const wrong = (why: string) => new ConfigError(`xor: xor=${text}: ${why}`)
-  if (!/^(0x[0-9a-f]+|0[0-7]*|[1-9]\d*)$/i.test(digits))
-    throw wrong('expected an integer such as 0x123456, or rand, or rand:SEED')
-  const value = BigInt(digits.replace(/^0(?=[0-7])/, '0o'))
+  const value = parseBigInteger(digits)
+  if (value === undefined) throw wrong('expected an integer such as 0x123456, or rand, or rand:SEED')
   if (value >= 2n ** 64n) throw wrong('expected an integer of 64 bits at most')
   return value
 }
