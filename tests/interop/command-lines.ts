@@ -295,6 +295,9 @@ const parameters = [
     -f --filter=nocache null cachemode=x
     -U - --filter=exitwhen null --run 'echo ok'
     -U - --filter=checkwrite null --run 'echo ok'
+    -f --filter=extentlist null
+    -f --filter=extentlist null extentlist=nowhere
+    -f --filter=extentlist null extentlist=text
     -U - --filter=protect null --run 'echo ok'
     -U - --filter=protect null protect=0-511 protect=~512- protect=- --run 'echo ok'
     -f --filter=protect null protect=

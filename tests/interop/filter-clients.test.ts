@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { assertSame, fio, needs, output, pattern, run, serve, temporary } from './helpers.js'
+import { assertSame, fio, needs, output, pattern, run, serve, serveWithNbdkit, temporary } from './helpers.js'
 
 /** Runs a script of libnbd's shell on a server. The script has a handle `h` that is connected. */
 async function nbdsh(uri: string, script: string): Promise<unknown> {
@@ -137,4 +137,24 @@ print(json.dumps([
     assert.match((await write('write -P 1 512 512')).stdout, /wrote 512/)
     assert.match((await write('write -P 1 1024 512')).stdout, /Operation not permitted/)
   })
+})
+
+describe('extentlist', needs('nbdkit', 'nbdinfo', 'qemu-img'), () => {
+  const lists = {
+    empty: '',
+    'of one run': '0 1M',
+    'with gaps, out of order': '7M 64k hole\n4096 4096 zero\n512k 1M hole,zero\n8k 1s 0\n',
+    'that goes beyond the end': '4M 1G 0\n',
+  }
+  for (const [name, text] of Object.entries(lists))
+    test(`a list ${name} is the same map for nbdinfo as from nbdkit`, async (t) => {
+      const file = join(temporary(t), 'list')
+      writeFileSync(file, text)
+      const words = ['-r', '--filter=extentlist', 'memory', '8M', `extentlist=${file}`]
+      const [ours, theirs] = [await serve(t, ...words), await serveWithNbdkit(t, ...words)]
+      const map = (uri: string) => output('nbdinfo', ['--map', '--json', uri])
+      assert.deepEqual(JSON.parse(await map(ours.uri)), JSON.parse(await map(theirs.uri)))
+      const image = (uri: string) => output('qemu-img', ['map', '--output=json', '-f', 'raw', uri])
+      assert.deepEqual(JSON.parse(await image(ours.uri)), JSON.parse(await image(theirs.uri)))
+    })
 })

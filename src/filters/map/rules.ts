@@ -1,4 +1,5 @@
 import { ConfigError } from '../../api/errors.js'
+import { spansOf } from '../../lib/spans.js'
 
 /** A rule of the command line, `START-END:DEST`, in bytes. Here `end` is the first byte behind the range. */
 export interface Rule {
@@ -65,27 +66,6 @@ function part(rule: Rule, start: number, end: number): Rule {
 
 /** Splits a range, in bytes, where its way to the disk below changes. In ascending order. */
 export function* piecesOf(table: readonly Rule[], offset: number, length: number): Generator<Piece> {
-  const end = offset + length
-  let at = offset
-  for (let index = firstEndingAfter(table, offset); at < end; index++) {
-    const rule = table[index]
-    const start = Math.min(rule?.start ?? end, end)
-    if (at < start) yield { offset: at, length: start - at, rule: undefined }
-    if (rule === undefined || start === end) return
-    const from = Math.max(at, rule.start)
-    at = Math.min(rule.end, end)
-    yield { offset: rule.destination + (from - rule.start), length: at - from, rule }
-  }
-}
-
-/** The index of the first range that ends behind an offset; the length of the table where none does. */
-function firstEndingAfter(table: readonly Rule[], offset: number): number {
-  let low = 0
-  let high = table.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((table[middle]?.end ?? 0) <= offset) low = middle + 1
-    else high = middle
-  }
-  return low
+  for (const { start, end, range: rule } of spansOf(table, offset, length))
+    yield { offset: rule ? rule.destination + (start - rule.start) : start, length: end - start, rule }
 }

@@ -5,7 +5,8 @@ import { param } from '../../api/params.js'
 import { defineFilter } from '../../api/plugin.js'
 import { inTurns } from '../../api/turns.js'
 import { type Difference, differenceText, firstDifference, firstNonZero } from '../../lib/first-difference.js'
-import { merged, overlaps, parseRule, type Range, type Rule } from './ranges.js'
+import type { Range } from '../../lib/spans.js'
+import { merged, overlaps, parseRule, type Rule } from './ranges.js'
 
 /** Protects ranges of a disk from changes (nbdkit-protect-filter(1)). */
 export default defineFilter({

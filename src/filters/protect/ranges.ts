@@ -1,11 +1,6 @@
 import { ConfigError } from '../../api/errors.js'
 import { parseBigInteger } from '../../lib/big-integer.js'
-
-/** In bytes; `end` is the first byte behind the range. */
-export interface Range {
-  readonly start: number
-  readonly end: number
-}
+import { type Range, spansOf } from '../../lib/spans.js'
 
 /** A value of the command line, and the ranges that it protects. */
 export interface Rule {
@@ -59,9 +54,5 @@ export function merged(ranges: readonly Range[]): readonly Range[] {
 
 /** The parts of `offset` to `offset + length` that lie in merged ranges. */
 export function overlaps(ranges: readonly Range[], offset: number, length: number): readonly Range[] {
-  const inside = ranges.map((range) => ({
-    start: Math.max(range.start, offset),
-    end: Math.min(range.end, offset + length),
-  }))
-  return inside.filter(({ start, end }) => start < end)
+  return [...spansOf(ranges, offset, length)].filter(({ range }) => range !== undefined)
 }
