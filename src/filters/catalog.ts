@@ -1,6 +1,7 @@
 /** The filters that come with nbdkit-ts, by name. Each is imported when it is asked for, and not before. */
 // Written by npm run modules.
 export const filters: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  'blocksize-policy': () => import('./blocksize-policy/blocksize-policy.js'),
   checkwrite: () => import('./checkwrite/checkwrite.js'),
   count: () => import('./count/count.js'),
   delay: () => import('./delay/delay.js'),

@@ -295,6 +295,17 @@ const parameters = [
     -f --filter=nocache null cachemode=x
     -U - --filter=exitwhen null --run 'echo ok'
     -U - --filter=checkwrite null --run 'echo ok'
+    -U - --filter=blocksize-policy null --run 'echo ok'
+    -U - --filter=blocksize-policy null 1M blocksize-minimum=4k --run 'nbdinfo "$uri" | grep block_size_min'
+    -U - --filter=blocksize-policy null 1M blocksize-minimum=1k --run 'nbdinfo "$uri" | grep block_size_min'
+    -f --filter=blocksize-policy null blocksize-error-policy=x
+    -f --filter=blocksize-policy null blocksize-minimum=3
+    -f --filter=blocksize-policy null blocksize-minimum=128k
+    -f --filter=blocksize-policy null blocksize-preferred=256
+    -f --filter=blocksize-policy null blocksize-preferred=64M
+    -f --filter=blocksize-policy null blocksize-preferred=4k blocksize-maximum=512
+    -f --filter=blocksize-policy null blocksize-minimum=4k blocksize-preferred=512
+    -f --filter=blocksize-policy null blocksize-maximum=4G
     -f --filter=extentlist null
     -f --filter=extentlist null extentlist=nowhere
     -f --filter=extentlist null extentlist=text

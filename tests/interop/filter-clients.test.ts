@@ -158,3 +158,26 @@ describe('extentlist', needs('nbdkit', 'nbdinfo', 'qemu-img'), () => {
       assert.deepEqual(JSON.parse(await image(ours.uri)), JSON.parse(await image(theirs.uri)))
     })
 })
+
+describe('blocksize-policy', needs('nbdkit', 'nbdsh'), () => {
+  const script = `
+print(json.dumps([
+    h.get_block_size(nbd.SIZE_MINIMUM),
+    h.get_block_size(nbd.SIZE_PREFERRED),
+    min(h.get_block_size(nbd.SIZE_MAXIMUM), 64 * 1024 * 1024),
+]))`
+  const options = [
+    'blocksize-minimum=512',
+    'blocksize-minimum=4K',
+    'blocksize-preferred=512',
+    'blocksize-preferred=32M',
+    'blocksize-maximum=1M',
+    'blocksize-minimum=8 blocksize-preferred=1k blocksize-maximum=2k',
+  ]
+  for (const given of options)
+    test(`libnbd is told the same sizes by nbdkit, with ${given}`, async (t) => {
+      const words = ['--filter=blocksize-policy', 'memory', '1M', ...given.split(' ')]
+      const theirs = await serveWithNbdkit(t, ...words)
+      assert.deepEqual(await served(t, words, script), await nbdsh(theirs.uri, script))
+    })
+})

@@ -93,6 +93,18 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
     (size) => ['truncate', size] as const,
   ),
   ['truncate', 'truncate=1000000', 'round-up=4096', 'round-down=8192'],
+  ['blocksize-policy'],
+  ['blocksize-policy', 'blocksize-error-policy=error'],
+  ['blocksize-policy', 'blocksize-preferred=32k', 'blocksize-error-policy=allow'],
+  ['blocksize-policy', 'blocksize-minimum=1k'],
+  ...['allow', 'error'].map(
+    (policy) =>
+      [
+        'blocksize-policy',
+        `blocksize-error-policy=${policy}`,
+        ...['blocksize-minimum=1k', 'blocksize-preferred=4k', 'blocksize-maximum=1M'],
+      ] as const,
+  ),
   ['protect'],
   ...['0-0x1bd', '~0x1be-', '2048-', '-', '~-', '4096-8191'].map(
     (range) => ['protect', `protect=${range}`] as const,

@@ -47,6 +47,16 @@ export const newerCommandLines: readonly Line[] = [
   `,
     { since: '1.40' },
   ),
+  ...lines(
+    `
+    -U - --filter=blocksize-policy null blocksize-write-disconnect=1M --run 'echo ok'
+    -f --filter=blocksize-policy null blocksize-minimum=4k blocksize-write-disconnect=4k
+  `,
+    { since: '1.34' },
+  ),
+  ...lines("-U - --filter=blocksize-policy null blocksize-error-policy=strict-error --run 'echo ok'", {
+    since: '1.44',
+  }),
   ...lines("-U - --filter=openonce null --run 'echo ok'", { since: '1.44' }),
   ...lines(
     `
