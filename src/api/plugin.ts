@@ -90,9 +90,11 @@ export interface FilterInstance {
   readonly concurrency?: Concurrency
   ready?(below: ReadyContext): MaybePromise<void>
   accept?(connection: Connection): MaybePromise<void>
+  /** `defaultExport` returns the name of the default export, as a client sees that name. */
   exports?(
     request: OpenRequest,
     next: (request: OpenRequest) => MaybePromise<Iterable<Export>>,
+    defaultExport: () => Promise<string>,
   ): MaybePromise<Iterable<Export>>
   defaultExport?(
     request: OpenRequest,

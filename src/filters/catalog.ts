@@ -8,6 +8,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   error: () => import('./error/error.js'),
   exitlast: () => import('./exitlast/exitlast.js'),
   exitwhen: () => import('./exitwhen/exitwhen.js'),
+  exportname: () => import('./exportname/exportname.js'),
   extentlist: () => import('./extentlist/extentlist.js'),
   fua: () => import('./fua/fua.js'),
   log: () => import('./log/log.js'),

@@ -306,6 +306,12 @@ const parameters = [
     -f --filter=blocksize-policy null blocksize-preferred=4k blocksize-maximum=512
     -f --filter=blocksize-policy null blocksize-minimum=4k blocksize-preferred=512
     -f --filter=blocksize-policy null blocksize-maximum=4G
+    -U - --filter=exportname null exportname-list=default-only exportname=a exportname=b --run 'echo ok'
+    -U - --filter=exportname null exportname_list=empty default_export=a exportname_strict=1 --run 'echo ok'
+    -f --filter=exportname null exportname-list=x
+    -f --filter=exportname null exportname-strict=x
+    -f --filter=exportname null exportdesc=x
+    -f --filter=exportname null exportdesc=keep:
     -f --filter=extentlist null
     -f --filter=extentlist null extentlist=nowhere
     -f --filter=extentlist null extentlist=text

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { assertSame, fio, needs, output, pattern, run, serve, serveWithNbdkit, temporary } from './helpers.js'
+import { common, parsed, withoutBlockSizes } from './nbdinfo.js'
 
 /** Runs a script of libnbd's shell on a server. The script has a handle `h` that is connected. */
 async function nbdsh(uri: string, script: string): Promise<unknown> {
@@ -179,5 +180,55 @@ print(json.dumps([
       const words = ['--filter=blocksize-policy', 'memory', '1M', ...given.split(' ')]
       const theirs = await serveWithNbdkit(t, ...words)
       assert.deepEqual(await served(t, words, script), await nbdsh(theirs.uri, script))
+    })
+})
+
+describe('exportname', needs('nbdkit', 'nbdinfo'), () => {
+  const script = `#!/bin/sh
+case $1 in
+list_exports) printf 'INTERLEAVED\\na\\nfirst\\nb\\nsecond\\nc\\n\\n' ;;
+default_export) echo b ;;
+open) echo "$3" ;;
+export_description) echo "of $2" ;;
+get_size) echo 1M ;;
+pread) dd if=/dev/zero count=$3 iflag=count_bytes 2>/dev/null ;;
+*) exit 2 ;;
+esac
+`
+  const options: readonly (readonly string[])[] = [
+    [],
+    ['exportname-list=error'],
+    ['exportname-list=empty'],
+    ['exportname-list=defaultonly'],
+    ['exportname-list=defaultonly', 'default-export=a'],
+    ['exportname-list=explicit', 'exportname=z', 'exportname=a'],
+    ['exportname-list=explicit', 'exportname=z', 'exportname=', 'exportdesc=fixed:two words'],
+    ['default-export=a'],
+    // There the plugin is opened by the name of its own default export, whose description differs.
+    ['default-export=', 'exportdesc=none'],
+    ['exportname-strict=true', 'exportname=a', 'exportname=b', 'exportname=c'],
+    ['exportname-strict=true', 'exportname=a', 'exportname=', 'exportdesc=none'],
+    ['exportname-strict=true', 'exportname=a', 'exportname=', 'default-export=a'],
+    ['exportdesc=none'],
+    ['exportdesc=fixed:text'],
+    ['exportdesc=script:echo "it is $name"; exit 1'],
+  ]
+  for (const words of options)
+    test(`nbdinfo sees the same from nbdkit with ${words.join(' ') || 'nothing'}`, async (t) => {
+      const file = join(temporary(t), 'disk.sh')
+      writeFileSync(file, script, { mode: 0o755 })
+      const all = ['--filter=exportname', 'sh', file, ...words]
+      const [ours, theirs] = [await serve(t, ...all), await serveWithNbdkit(t, ...all)]
+      for (const name of ['list', '', 'a', 'b', 'none']) {
+        const look = async (server: typeof ours) => {
+          const uri = name === 'list' ? server.uri : server.uri.replace('/?', `/${name}?`)
+          const options = name === 'list' ? ['--list', '--no-content'] : ['--no-content']
+          const { status, stdout } = await run('nbdinfo', ['--json', ...options, uri])
+          if (status !== 0) return 'refused'
+          const { exports } = withoutBlockSizes(common(parsed(stdout, server)))
+          return exports.map((one) => [one['export-name'], one.description])
+        }
+        assert.deepEqual(await look(ours), await look(theirs), name)
+      }
     })
 })
