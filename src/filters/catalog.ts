@@ -27,6 +27,7 @@ export const filters: Readonly<Record<string, () => Promise<{ readonly default: 
   rotational: () => import('./rotational/rotational.js'),
   swab: () => import('./swab/swab.js'),
   'time-limit': () => import('./time-limit/time-limit.js'),
+  'tls-fallback': () => import('./tls-fallback/tls-fallback.js'),
   truncate: () => import('./truncate/truncate.js'),
   xor: () => import('./xor/xor.js'),
 }

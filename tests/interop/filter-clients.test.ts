@@ -232,3 +232,14 @@ esac
       }
     })
 })
+
+describe('tls-fallback', needs('nbdkit', 'nbdsh'), () => {
+  test('shows libnbd the message that nbdkit shows, without TLS', async (t) => {
+    const words = ['--filter=tls-fallback', '-e', 'any', 'memory', '1M', 'tlsreadme=two words']
+    const script = 'print(json.dumps([h.get_size(), h.is_read_only(), h.pread(512, 0).hex()]))'
+    const theirs = await serveWithNbdkit(t, ...words)
+    const seen = await served(t, words, script)
+    assert.deepEqual(seen, await nbdsh(theirs.uri, script))
+    assert.deepEqual(seen, [512, true, Buffer.from('two words'.padEnd(512, '\0')).toString('hex')])
+  })
+})

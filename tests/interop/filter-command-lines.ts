@@ -29,4 +29,7 @@ export const filterCommandLines = lines(`
   -f --filter=protect null protect=511
   -f --filter=protect null protect=511-0
   -f --filter=protect null protect=1k-2k
+  -U - --filter=tls-fallback null --run 'echo ok'
+  -U - --filter=tls-fallback memory 1M tlsreadme=hi --run 'nbdinfo --size "$uri"'
+  -f --filter=tls-fallback --filter=noparallel null serialize=connections
 `)

@@ -105,6 +105,7 @@ const filters: readonly (readonly [filter: string, ...args: string[]])[] = [
         ...['blocksize-minimum=1k', 'blocksize-preferred=4k', 'blocksize-maximum=1M'],
       ] as const,
   ),
+  ['tls-fallback', 'tlsreadme=hi'],
   ['protect'],
   ...['0-0x1bd', '~0x1be-', '2048-', '-', '~-', '4096-8191'].map(
     (range) => ['protect', `protect=${range}`] as const,
