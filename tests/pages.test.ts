@@ -73,7 +73,7 @@ describe('a command that a page shows', { concurrency: 2 }, () => {
 })
 
 describe('a command that a page shows, for what comes with the program,', { concurrency: 2 }, () => {
-  const inputs = newDirectory({ 'image.raw': 'x'.repeat(65536), one: '1', two: '2' })
+  const inputs = newDirectory({ 'image.raw': 'x'.repeat(65536), one: '1', two: '2', 'extents.txt': '0 1M\n' })
   for (const image of ['disk.img', 'scratch.img']) {
     writeFileSync(join(inputs, image), '')
     truncateSync(join(inputs, image), 256 * 2 ** 20)

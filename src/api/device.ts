@@ -71,6 +71,11 @@ export interface BlockSize {
   readonly preferred: number
   /** The longest request with data: a multiple of `minimum`, or 0xffffffff where the device has no limit. */
   readonly maximum: number
+  /**
+   * True: clients are told the sizes, and requests that do not keep to them reach the device all the same.
+   * Otherwise the server refuses such requests.
+   */
+  readonly advisory?: boolean
 }
 
 /**

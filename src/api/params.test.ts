@@ -89,6 +89,7 @@ test('text that is not UTF-8 is refused by layer, key and word, unless the layer
     bytes: param.string({ bytes: true, doc: '' }),
     others: param.others({ doc: '' }),
     more: param.settings({ doc: '' }),
+    list: param.strings({ doc: '' }),
   }
   assert.equal(resolveValues('layer', known, { bytes: stray }).bytes, stray)
   for (const inputs of [
@@ -96,6 +97,7 @@ test('text that is not UTF-8 is refused by layer, key and word, unless the layer
     { others: { key: stray } },
     { more: [['key', stray]] },
     { more: [[stray, '']] },
+    { list: ['', stray] },
   ])
     assert.throws(() => resolveValues('layer', known, inputs), {
       message: `layer: ${Object.keys(inputs)[0]}: "a\\xff" is not UTF-8, and cannot be used here`,
@@ -108,4 +110,21 @@ test('no password is in a message, nor is one taken that is not UTF-8', () => {
   assert.throws(() => resolveValues('layer', { password }, { password: stray }), {
     message: 'layer: password: the password is not UTF-8',
   })
+})
+
+test('texts under one key are a list, also where there is one', () => {
+  const params = { list: param.strings({ default: [], doc: '' }) }
+  for (const [input, list] of [
+    ['a', ['a']],
+    [
+      ['b', 'a'],
+      ['b', 'a'],
+    ],
+    [undefined, []],
+  ] as const)
+    assert.deepEqual(resolveValues('layer', params, { list: input }).list, list)
+  for (const input of [1, ['a', 1], {}])
+    assert.throws(() => resolveValues('layer', params, { list: input }), {
+      message: `layer: list: expected an array of texts, got ${typeof input}`,
+    })
 })

@@ -29,6 +29,8 @@ export interface Param<T = unknown> {
   readonly bytes?: boolean
   /** No message shows the value. */
   readonly secret?: boolean
+  /** The key may be given several times: the values are a list. */
+  readonly repeatable?: boolean
   /** Takes each `key=value` that no layer declares, by key. */
   readonly others?: boolean
   /** Takes each `key=value` that no layer declares, and each further bare word, in order. */
@@ -94,6 +96,8 @@ const isNumber = (value: unknown): value is number => typeof value === 'number'
 const isString = (value: unknown): value is string => typeof value === 'string'
 const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
   typeof value === 'object' && value !== null && Object.values(value).every(isString)
+const isStrings = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.every(isString)
 const isSettings = (value: unknown): value is readonly Setting[] =>
   Array.isArray(value) &&
   value.every((one) => Array.isArray(one) && (one[0] === undefined || isString(one[0])) && isString(one[1]))
@@ -113,6 +117,16 @@ export const param = {
   probability: make('PROBABILITY', parseProbability, expect('a number', isNumber, checkProbability)),
   boolean: make('BOOL', parseBoolean, expect('a boolean', isBoolean)),
   string: make('STRING', (text) => text, expect('a string', isString)),
+  /** Texts under one key, which may be given several times. They are in the order given. */
+  strings<const O extends Options<readonly string[]>>(options: O): Param<readonly string[]> & O {
+    return {
+      placeholder: 'STRING',
+      repeatable: true,
+      parse: (text) => [text],
+      check: expect('an array of texts', isStrings),
+      ...options,
+    }
+  },
   /**
    * Values under keys that the user chooses: by key, the text of each `key=value` that no layer declares.
    * `keys` is what the help shows for them.
@@ -244,9 +258,9 @@ export function resolveValues<P extends Params>(
 }
 
 /** @throws Error for a text that is not UTF-8 where the layer would change its bytes. */
-function resolveValue({ parse, check, bytes, others, settings }: Param, input: unknown): unknown {
+function resolveValue({ parse, check, bytes, others, settings, repeatable }: Param, input: unknown): unknown {
   if (!bytes && typeof input === 'string') requireUtf8(input)
-  if (!bytes && (others || settings)) for (const text of textsIn(input)) requireUtf8(text)
+  if (!bytes && (others || settings || repeatable)) for (const text of textsIn(input)) requireUtf8(text)
   const value = typeof input === 'string' ? parse(input) : check(input)
   // The path may have gained a directory whose name is not UTF-8.
   if (!bytes && typeof value === 'string') requireUtf8(value)

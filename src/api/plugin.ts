@@ -82,7 +82,7 @@ export interface ReadyContext {
   /** The strictest of all layers. */
   readonly concurrency: Concurrency
   /** Opens the layer below. The caller has to close the device. */
-  open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly'>>): Promise<Device>
+  open(request?: Partial<Pick<OpenRequest, 'exportName' | 'readOnly' | 'tls'>>): Promise<Device>
 }
 
 /** Like {@link PluginInstance}, but with access to the next layer. */
@@ -90,9 +90,11 @@ export interface FilterInstance {
   readonly concurrency?: Concurrency
   ready?(below: ReadyContext): MaybePromise<void>
   accept?(connection: Connection): MaybePromise<void>
+  /** `defaultExport` returns the name of the default export, as a client sees that name. */
   exports?(
     request: OpenRequest,
     next: (request: OpenRequest) => MaybePromise<Iterable<Export>>,
+    defaultExport: () => Promise<string>,
   ): MaybePromise<Iterable<Export>>
   defaultExport?(
     request: OpenRequest,

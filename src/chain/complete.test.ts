@@ -186,6 +186,11 @@ describe('a device', () => {
     assert.deepEqual(of({ preferred: 512, maximum: 512 }), { minimum: 1, preferred: 512, maximum: 512 })
   })
 
+  test('keeps a block size advisory', () => {
+    const blockSize = { minimum: 512, preferred: 4096, maximum: 65536, advisory: true }
+    assert.deepEqual(plugin({ blockSize }).blockSize, blockSize)
+  })
+
   for (const name of ['allocation', 'base:dirty', ':dirty', 'x-a:', 'x a:b', ''])
     test(`has no metadata context named "${name}"`, () => {
       const message = `disk: "${name}" cannot name a metadata context: expected namespace:name`

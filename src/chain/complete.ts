@@ -235,7 +235,7 @@ function blockSize(layer: string, given: Partial<BlockSize> | undefined): BlockS
             ? `maximum ${maximum} is not a multiple of the minimum, ${minimum}`
             : undefined
   if (wrong) throw new Error(`${layer}: block size: ${wrong}`)
-  return { minimum, preferred, maximum }
+  return given.advisory ? { minimum, preferred, maximum, advisory: true } : { minimum, preferred, maximum }
 }
 
 const noContexts: readonly string[] = Object.freeze([])

@@ -137,3 +137,11 @@ test('configure refuses a bare word where the plugin has no magic parameter', ()
     new ConfigError('"memory": disk takes no bare word, expected key=value (it knows none)'),
   )
 })
+
+test('a key that may be given several times keeps its values in order, in one list', () => {
+  const params = { ranges: param.strings({ keys: ['range'], doc: '' }) }
+  assert.deepEqual(given(plugin(), [filter('outer', params)], 'range=2', 'size=1', 'range=1', 'range=2'), [
+    { ranges: ['2', '1', '2'] },
+    { size: '1' },
+  ])
+})

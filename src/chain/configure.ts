@@ -82,6 +82,8 @@ function give(layers: readonly PartialLayer[], key: string, value: string): void
     const isForScript = definition.params[declared]?.magic && Object.hasOwn(inputs, declared)
     const settings = isForScript ? settingsOf(definition.params) : undefined
     if (settings !== undefined) addSetting(inputs, settings, [key, value])
+    else if (definition.params[declared]?.repeatable)
+      inputs[declared] = [...((inputs[declared] ?? []) as readonly string[]), value]
     else giveOnce(definition, inputs, declared, key, value)
     return
   }

@@ -46,6 +46,13 @@ describe('a list of exports', () => {
     assert.ok(given <= exportsMax + 1)
   })
 
+  test('may have the default export in it, under the name that a client sees', async () => {
+    const outer = filter({ defaultExport: async (asked, next) => `outer ${await next(asked)}` })
+    const inner = filter({ exports: async (_asked, _next, name) => [{ name: await name() }] })
+    const exports = await list(outer, inner, plugin({ defaultExport: () => 'main' }))
+    assert.deepEqual(exports, [{ name: 'outer main' }])
+  })
+
   test('goes through filters, each of which may change the request and the answer', async () => {
     const seen: string[] = []
     const outer = filter({

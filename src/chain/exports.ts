@@ -18,7 +18,8 @@ export async function listExports(
     const next = (inner: OpenRequest) => layer(index + 1, inner)
     if (!link.instance.exports) return next(of)
     const { instance } = link as { instance: FilterInstance }
-    const call = async () => checked(link.name, await instance.exports?.(of, next))
+    const ask = () => defaultExport(links, of, running)
+    const call = async () => checked(link.name, await instance.exports?.(of, next, ask))
     return running.at(index).watch(link.name, 'exports', call())
   }
   return [...(await layer(0, request))]

@@ -146,6 +146,15 @@ describe('an export', () => {
     }
   })
 
+  test('with an advisory block size leaves the check to the device, but for the limit of the server', () => {
+    const on = terms({ blockSize: { minimum: 4096, maximum: 65536, advisory: true } })
+    for (const type of ranged) {
+      assert.equal(error(request(type, { offset: 1, length: 1 }), on), 0)
+      assert.equal(error(request(type, { offset: 0, length: 64 * MiB }), on), 0)
+    }
+    assert.equal(error(request(nbd.NBD_CMD_WRITE, { length: 64 * MiB + 1 }), on), nbd.NBD_EINVAL)
+  })
+
   test('takes 64 MiB in one READ or WRITE, and more in what has no payload', () => {
     for (const type of ranged) assert.equal(error(request(type, { length: 64 * MiB })), 0)
     for (const mode of ['simple', 'structured', 'extended'] as const) {

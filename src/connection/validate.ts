@@ -19,6 +19,7 @@ import {
   NBD_EOVERFLOW,
   NBD_EPERM,
 } from '../protocol/constants.js'
+import { payloadBytesMax } from '../protocol/limits.js'
 import type { ReplyMode } from '../protocol/reply.js'
 import type { Request } from '../protocol/request.js'
 import { maximumPayload, type Terms } from './agreement.js'
@@ -72,10 +73,11 @@ export function refusal(request: Request, terms: Terms): Refusal | undefined {
     const error = type === NBD_CMD_WRITE || type === NBD_CMD_WRITE_ZEROES ? NBD_ENOSPC : NBD_EINVAL
     return { error, message: `${requestText(request)}: beyond the end (${size})` }
   }
-  if (blockSize.minimum > 1 && (offset % blockSize.minimum !== 0 || length % blockSize.minimum !== 0))
-    return invalid(`${requestText(request)}: not aligned to the minimum block size, ${blockSize.minimum}`)
+  const { minimum, advisory } = blockSize
+  if (minimum > 1 && !advisory && (offset % minimum !== 0 || length % minimum !== 0))
+    return invalid(`${requestText(request)}: not aligned to the minimum block size, ${minimum}`)
   if (type === NBD_CMD_READ || type === NBD_CMD_WRITE) {
-    const maximum = maximumPayload(device)
+    const maximum = advisory ? payloadBytesMax : maximumPayload(device)
     if (length > maximum) {
       // Only a client that knows structured replies expects EOVERFLOW ("Structured replies" of NBD_CMD_READ).
       const error = type === NBD_CMD_READ && terms.mode !== 'simple' ? NBD_EOVERFLOW : NBD_EINVAL

@@ -59,3 +59,10 @@ test('the metadata context is handed on', async () => {
   await aligned(0, 8, 'x-test:a')
   assert.deepEqual(asked, ['x-test:a'])
 })
+
+test('the last unit of a disk may be shorter', async () => {
+  const runs = (at: number) => [{ length: 2, type: at === 8 ? 3 : 1 }]
+  assert.deepEqual([...(await alignExtents(runs, 4)(8, 2))], [{ length: 2, type: 3 }])
+  assert.deepEqual([...(await alignExtents(runs, 8)(8, 3))], [{ length: 3, type: 1 }])
+  assert.deepEqual([...(await alignExtents(extents(100), 32)(32, 16))], [{ length: 16, type: 0 }])
+})

@@ -11,6 +11,7 @@ interface PartialUnit {
 /**
  * Makes each run consist of whole units of `unit` bytes. A unit in which several runs meet gets the type bits
  * that all of them share, so that data wins over a hole. Requested offsets and lengths must be whole units.
+ * Only at the end of a disk may the last unit be shorter.
  */
 export function alignExtents(extents: Device['extents'], unit: number): Device['extents'] {
   return (offset, length, context) => {
@@ -19,8 +20,10 @@ export function alignExtents(extents: Device['extents'], unit: number): Device['
       andThen(extents(at, offset + length - at, context), (runs) => {
         const units = wholeUnits(runs, unit, partial)
         const first = units.next()
+        if (!first.done) return chain(first.value, units)
+        if (partial.length >= length) return [{ length, type: partial.type }]
         // The runs ended within the first unit: ask for the rest of that unit.
-        return first.done ? from(offset + partial.length) : chain(first.value, units)
+        return from(offset + partial.length)
       })
     return from(offset)
   }

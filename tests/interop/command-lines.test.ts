@@ -9,6 +9,7 @@ import { after, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { packageRoot } from '../programs.js'
 import { commandLines, type Line, reasons } from './command-lines.js'
+import { filterCommandLines } from './filter-command-lines.js'
 import { isVersion, needs, needsVersion } from './helpers.js'
 import { newerCommandLines } from './newer-command-lines.js'
 
@@ -113,7 +114,7 @@ function expectedToDiffer({ differs }: Line): Line['differs'] {
 
 const options = { ...needs('nbdkit', 'nbdinfo'), concurrency: 4 }
 
-const all = [...commandLines, ...newerCommandLines]
+const all = [...commandLines, ...filterCommandLines, ...newerCommandLines]
 
 describe('nbdkit and nbdkit-ts are given', options, () => {
   for (const line of all) {

@@ -39,4 +39,44 @@ export const newerCommandLines: readonly Line[] = [
   `,
     { since: '1.42' },
   ),
+  ...lines(
+    `
+    -U - --filter=rotational null --run 'echo ok'
+    -U - --filter=rotational null rotational=no --run 'echo ok'
+    -f --filter=rotational null rotational=x
+  `,
+    { since: '1.40' },
+  ),
+  ...lines(
+    `
+    -U - --filter=blocksize-policy null blocksize-write-disconnect=1M --run 'echo ok'
+    -f --filter=blocksize-policy null blocksize-minimum=4k blocksize-write-disconnect=4k
+  `,
+    { since: '1.34' },
+  ),
+  ...lines("-U - --filter=blocksize-policy null blocksize-error-policy=strict-error --run 'echo ok'", {
+    since: '1.44',
+  }),
+  ...lines("-U - --filter=openonce null --run 'echo ok'", { since: '1.44' }),
+  ...lines(
+    `
+    -U - --filter=map null 1M map=0-511:512 --run 'nbdinfo --size "$uri"'
+    -U - --filter=map null 1M map=0-511:512 map=512-1023:0 map-size=2k --run 'nbdinfo --size "$uri"'
+    -f --filter=map null map=0x10-0x20:0
+    -f --filter=map null map=512-511:0
+    -f --filter=map null map=511
+  `,
+    { since: '1.46' },
+  ),
+  ...lines(
+    `
+    -U - --filter=xor null xor=0x123456 xorlen=3 --run 'echo ok'
+    -f --filter=xor null xor=1
+    -f --filter=xor null xorlen=1
+    -f --filter=xor null xor=1 xorlen=0
+    -f --filter=xor null xor=1 xorlen=9
+    -f --filter=xor null xor=x xorlen=1
+  `,
+    { since: '1.48' },
+  ),
 ]

@@ -60,7 +60,9 @@ function synopsis({ short, names, placeholder }: Option): string {
 function parameterRow(name: string, param: Param): [string, string][] {
   const notes = [
     ...(param.required ? ['required'] : []),
-    ...(param.default === undefined ? [] : [`default ${param.default}`]),
+    // A list that may be given is empty unless given.
+    ...(param.default === undefined || param.repeatable ? [] : [`default ${param.default}`]),
+    ...(param.repeatable ? ['may be given several times'] : []),
     ...(param.magic ? ['may be given without its key'] : []),
   ]
   const doc = notes.length > 0 ? `${param.doc} (${notes.join(', ')})` : param.doc

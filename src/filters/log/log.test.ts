@@ -295,10 +295,11 @@ test('log shows clients that come, and the exports they are told of', async (t) 
   const { filter, request } = await serve(t, log({ file }))
   filter.accept?.({ ...noConnection, id: 7 })
   const names = ['', 'a b', 'plain'].map((name) => ({ name, description: 'for tests' }))
-  assert.deepEqual([...((await filter.exports?.(request, () => names)) ?? [])], names)
+  const noDefault = () => Promise.resolve('')
+  assert.deepEqual([...((await filter.exports?.(request, () => names, noDefault)) ?? [])], names)
   const secure = { ...request, readOnly: true, tls: true }
   const denied = Promise.reject(new NbdError('EPERM', 'for tests'))
-  await assert.rejects(async () => filter.exports?.(secure, () => denied), { code: 'EPERM' })
+  await assert.rejects(async () => filter.exports?.(secure, () => denied, noDefault), { code: 'EPERM' })
   assert.deepEqual(await lines(), [
     'Ready thread_model=3',
     'Preconnect id=7 readonly=0',

@@ -13,6 +13,7 @@ import { defineFilter } from '../../api/plugin.js'
 import { inPieces } from '../../api/turns.js'
 import { isZeroes } from '../../api/zeroes.js'
 import { alignExtents } from '../../lib/align-extents.js'
+import { copierOf } from '../../lib/data-copier.js'
 import { slice } from '../../lib/slice.js'
 
 /** Swaps the bytes of each word (nbdkit-swab-filter(1)). */
@@ -71,7 +72,7 @@ function swapped<T extends Data>(data: T, wordBytes: number, alloc: Alloc): Mayb
   const parts: readonly Uint8Array[] = data instanceof Uint8Array ? [data] : data
   if (wordBytes === 1 || parts.every(isZeroes)) return data
   const words = alloc(dataLength(data), 'uninitialized')
-  const fill = filler(parts)
+  const fill = copierOf(parts)
   const done = inPieces(0, words.length, pieceBytes, (offset, length) => {
     const piece = Buffer.from(words.buffer, words.byteOffset + offset, length)
     fill(piece)
@@ -80,22 +81,4 @@ function swapped<T extends Data>(data: T, wordBytes: number, alloc: Alloc): Mayb
     else piece.swap64()
   })
   return andThen(done, () => words)
-}
-
-/** Returns a function that fills each target with the bytes that follow those of the previous target. */
-function filler(parts: readonly Uint8Array[]): (target: Uint8Array) => void {
-  let index = 0
-  let at = 0
-  return (target) => {
-    for (let filled = 0; filled < target.length; ) {
-      const part = parts[index] ?? new Uint8Array(0)
-      const bytes = part.subarray(at, at + target.length - filled)
-      target.set(bytes, filled)
-      filled += bytes.length
-      at += bytes.length
-      if (at < part.length) continue
-      index++
-      at = 0
-    }
-  }
 }

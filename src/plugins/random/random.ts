@@ -4,6 +4,7 @@ import { andThen } from '../../api/maybe.js'
 import { param } from '../../api/params.js'
 import { definePlugin } from '../../api/plugin.js'
 import { blockBytes, type Fill, GeneratedBytes } from '../../lib/computed-data.js'
+import { mix } from '../../lib/mix.js'
 
 /** A disk of random bytes, which accepts only writes of the bytes already there (nbdkit-random-plugin(1)). */
 export default definePlugin({
@@ -86,13 +87,6 @@ function repeatedSector(seed: number): Fill {
       block[at + 1] = second ^ Math.floor(number / 2 ** 32)
     }
   }
-}
-
-/** Spreads 32 bits over 32 bits, one to one: the last steps of MurmurHash3 (Appleby). */
-function mix(word: number): number {
-  let bits = Math.imul(word ^ (word >>> 16), 0x85ebca6b)
-  bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)
-  return bits ^ (bits >>> 16)
 }
 
 function rotate(word: number, by: number): number {
