@@ -11,7 +11,9 @@ import openonce from './openonce.js'
 
 async function leave(client: RawClient): Promise<void> {
   client.sendRequest({ type: NBD_CMD_DISC })
-  await client.closed
+  // The server ends its side when the connection has closed.
+  await client.rest()
+  client.stream.destroy()
 }
 
 test('openonce opens each export once, whatever the number of clients, and closes at the end', async (t) => {
